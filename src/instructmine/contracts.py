@@ -1,0 +1,207 @@
+"""The contracts everything else is built from. Read this page first.
+
+    pool files ─► Pool ─ Indicators ─► ScoreTable ─ FittedRule.predict ─► quality
+                  Selector.rank(candidates) ─► Ranking ─ take(n) ─► Selection ─► files
+
+Config objects (indicators, selectors, rules) are inert: frozen, hashable, picklable, free of
+models. Models live only in what `Indicator.open` returns. Randomness only through a seed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from instructmine.pool import Example
+from instructmine.results import Candidates, Ranking
+from instructmine.scores import ScoreTable
+
+FloatArray = npt.NDArray[np.float64]
+IdArray = npt.NDArray[np.bytes_]  # dtype S32: ids as 32 hex digits
+Direction = Literal["higher", "lower", "unknown"]  # which end is better, where that is known
+
+
+def execution(default: Any) -> Any:
+    """Declare a config field that changes speed, never numbers, and so is not identity."""
+    return field(default=default, metadata={"identity": False})
+
+
+# ── indicators ──────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Column:
+    """One number per example: its name, which end is better, and its unit."""
+
+    name: str
+    direction: Direction
+    unit: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a scorer is given: n examples, or for pool scope all n rows of the pool.
+
+    ids: (n,) S32. examples: n examples, or () where the indicator reads only inputs.
+    inputs: name of an input indicator → its stored array, (n, d), aligned with ids.
+    """
+
+    ids: IdArray
+    examples: Sequence[Example] = ()
+    inputs: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a scorer gives back for a batch of n.
+
+    values: column name → (n,) float64, or (n, d) float32 for a vector; NaN only with a reason.
+    reasons: position → why a value is missing.
+    truncated: positions whose text did not fit the model and was cut.
+    """
+
+    values: Mapping[str, npt.NDArray[Any]]
+    reasons: Mapping[int, str] = field(default_factory=dict)
+    truncated: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Context:
+    """How to run, never what to compute: nothing here may change a number.
+
+    device: "auto", "cpu", "cuda", "cuda:0", "mps". threads: None leaves the library's default.
+    """
+
+    device: str = "auto"
+    threads: int | None = None
+
+
+class Scorer(Protocol):
+    """An opened indicator: it holds the model."""
+
+    def score(self, batch: Batch) -> Scored:
+        """Score a batch; the result for an example does not depend on its neighbours."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Indicator(ABC):
+    """One measurement of examples: an inert description that can be opened into a scorer.
+
+    A new indicator is one file in `indicators/` (its name is the indicator's name) that defines
+    one subclass, or an entry point of the group `instructmine.indicators`. Bump `version` when
+    numbers change. `inputs` names other indicators whose stored values this one reads; each has
+    a field of the same name that holds its config.
+    """
+
+    version: ClassVar[int]
+    scope: ClassVar[Literal["example", "pool"]] = "example"
+    requires: ClassVar[tuple[str, ...]] = ()  # importable packages outside the core install
+    inputs: ClassVar[tuple[str, ...]] = ()
+    reads_text: ClassVar[bool] = True  # False: only inputs are read, examples may be ()
+    vector: ClassVar[bool] = False  # True: the one column holds a vector per example
+
+    @property
+    @abstractmethod
+    def columns(self) -> tuple[Column, ...]:
+        """The columns this config gives, in order."""
+
+    @abstractmethod
+    def open(self, context: Context, columns: Sequence[str]) -> Scorer:
+        """Load what is needed to compute `columns` (a subset of this indicator's)."""
+
+    def identity(self) -> dict[str, Any]:
+        """What the numbers depend on, as JSON-like values; the recipe is made of it.
+
+        Every field not declared with `execution` enters; one that has an `identity` of its own
+        (a model, another indicator) enters as that: a model's digest, never its path.
+        """
+        fields = {
+            item.name: getattr(self, item.name)
+            for item in dataclasses.fields(self)
+            if item.metadata.get("identity", True)
+        }
+        fields = {k: v.identity() if hasattr(v, "identity") else v for k, v in fields.items()}
+        return {"type": type(self).__name__, "version": self.version, **fields}
+
+
+# ── rules ───────────────────────────────────────────────────────────────────────────────────
+
+
+class FittedRule(Protocol):
+    """Predicts what an example does to the loss: quality = predicted log loss, lower is better."""
+
+    name: str
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Indicator columns the rule reads."""
+        ...
+
+    def check(self, recipes: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """Return one line per column whose recipe is not the one the rule was fitted on."""
+        ...
+
+    def predict(self, scores: ScoreTable) -> FloatArray:
+        """Return (n,) quality, lower is better, NaN where a column it needs is missing."""
+        ...
+
+    def contributions(self, scores: ScoreTable) -> dict[str, FloatArray]:
+        """Return each column's share of the prediction, (n,) each, intercept left out."""
+        ...
+
+    def explain(self) -> str:
+        """Say in a few lines what the rule is, where it comes from and where it holds."""
+        ...
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the rule as JSON-like values, readable again by `rules.load_rule`."""
+        ...
+
+
+# ── selectors ───────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selector(ABC):
+    """Orders candidates, best first. Every smaller budget is a prefix of the ranking."""
+
+    needs: ClassVar[frozenset[Literal["embeddings", "targets"]]] = frozenset()
+    columns: ClassVar[tuple[str, ...]] = ()  # score columns it reads
+    uses_quality: ClassVar[bool] = True
+
+    @abstractmethod
+    def rank(self, candidates: Candidates, *, seed: int = 0, limit: int | None = None) -> Ranking:
+        """Rank all candidates; ties are broken by id, so row order never matters.
+
+        limit: how many places will be used at most. A greedy selector may stop there and put
+        the rest behind in order of quality; the first `limit` places never depend on it.
+        """
+
+
+# ── engines ─────────────────────────────────────────────────────────────────────────────────
+
+
+class Worker(Protocol):
+    """Picklable work: called once per job, may keep what it opened between calls."""
+
+    def __call__(self, job: Any) -> Any:
+        """Do one job and return a small result; large results go to the store."""
+        ...
+
+
+class Engine(Protocol):
+    """Runs jobs somewhere: the only seam for distribution. Order never matters."""
+
+    def run(self, worker: Worker, jobs: Iterable[Any]) -> Iterator[Any]:
+        """Yield one result per job, in any order."""
+        ...
+
+
+Progress = Callable[[str, int, int], None]  # (what, done, total): total 0 while unknown

@@ -1,0 +1,1 @@
+"""Measurements of examples, one per file; see `docs/indicators.md` to write another."""

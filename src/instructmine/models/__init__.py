@@ -1,0 +1,1 @@
+"""Model code: the only home of torch and transformers."""

@@ -1,0 +1,111 @@
+"""What selection works on and gives back: candidates, a ranking, a selection."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from instructmine.scores import ScoreTable
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The rows a selector may choose from.
+
+    ids: (n,) S32. quality: (n,) lower is better, no NaN. scores: n rows, aligned.
+    embeddings: (n, d) float32, unit length, or None. targets: (t, d) float32 unit, or None.
+    """
+
+    ids: npt.NDArray[np.bytes_]
+    quality: npt.NDArray[np.float64]
+    scores: ScoreTable
+    embeddings: npt.NDArray[np.float32] | None = None
+    targets: npt.NDArray[np.float32] | None = None
+
+    def __len__(self) -> int:
+        """Number of candidates."""
+        return len(self.ids)
+
+    def by_quality(self) -> IntArray:
+        """Positions, best quality first, ties by id."""
+        return np.lexsort((self.ids, self.quality))
+
+    def subset(self, rows: IntArray) -> Candidates:
+        """Return the given candidates, in the given order."""
+        return Candidates(
+            ids=self.ids[rows],
+            quality=self.quality[rows],
+            scores=self.scores.take(rows),
+            embeddings=None if self.embeddings is None else self.embeddings[rows],
+            targets=self.targets,
+        )
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """All candidates in order, best first: order[0] is the position of the best one.
+
+    chosen: how many leading places the selector itself decided; the rest follows by quality.
+    """
+
+    order: IntArray
+    chosen: int
+
+    def __post_init__(self) -> None:
+        """Refuse an order that is not a permutation: a selector may lose nobody."""
+        if not np.array_equal(np.sort(self.order), np.arange(len(self.order))):
+            raise ValueError("a ranking must hold every candidate exactly once")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What `select` decided about every row of the pool, and where it wrote it.
+
+    decisions: one row per pool row: source, row, id, indicators, quality, rank, selected, reason.
+    """
+
+    decisions: pa.Table
+    manifest: Mapping[str, Any]
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Number of selected rows."""
+        return int(np.count_nonzero(self.decisions.column("selected").to_numpy()))
+
+    @property
+    def selected(self) -> pa.Table:
+        """The chosen rows of `decisions`, best first."""
+        return self.decisions.filter(self.decisions.column("selected")).sort_by("rank")
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """How often each reason occurs, the part after "of", "by" or ":" left out."""
+        heads = (
+            str(reason).split(" of ")[0].split(" by ")[0].split(":")[0]
+            for reason in self.decisions.column("reason").to_pylist()
+        )
+        return dict(Counter(heads).most_common())
+
+    def explain(self, example: str) -> str:
+        """Say what happened to one example, by the beginning of its id."""
+        rows = [
+            row
+            for row in self.decisions.select(["source", "row", "id", "quality", "rank", "reason"])
+            .to_pylist()
+            if str(row["id"]).startswith(example)
+        ]
+        if not rows:
+            return f"no row of this pool has an id beginning with {example}"
+        return "\n".join(
+            f"{row['source']}:{row['row']} {row['id'][:12]} rank {row['rank']}: {row['reason']}"
+            for row in rows
+        )

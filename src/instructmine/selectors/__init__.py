@@ -1,0 +1,1 @@
+"""Orders of a pool, one per file: every smaller budget is a prefix of the order."""

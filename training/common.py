@@ -1,0 +1,218 @@
+"""What the training scripts of the starter models share.
+
+Reading the data files, seeds, the learning-rate schedule, resumable checkpoints, saving half
+precision folders, and writing model cards. The scripts are run from the repository root, for
+instance `python training/train_lm.py --data ../shared/data`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import hashlib
+import json
+import os
+import random
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+ASSETS = Path("src/instructmine/assets/starter")
+SCRATCH = Path(".scratch/training")
+T0_FILE = "train/t0_templates.jsonl.gz"
+T0_END = "<|endoftext|>"
+
+
+def base_parser(purpose: str | None) -> argparse.ArgumentParser:
+    """The options that every training script takes."""
+    parser = argparse.ArgumentParser(description=(purpose or "").split("\n")[0])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="data folder")
+    parser.add_argument("--scratch", type=Path, default=SCRATCH, help="checkpoints, resumable")
+    parser.add_argument("--seed", type=int, default=20, help="the only source of randomness")
+    parser.add_argument("--threads", type=int, default=1, help="torch threads")
+    return parser
+
+
+def set_up(seed: int, threads: int) -> None:
+    """Seed every generator and fix the number of torch threads."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - libraries that use the global generator
+    torch.manual_seed(seed)
+    torch.set_num_threads(threads)
+
+
+# --------------------------------------------------------------------------------- data
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Read a JSON array, JSONL or gzipped JSONL file. JSONL is split on newline only."""
+    raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    text = raw.decode("utf-8")
+    if ".jsonl" in path.name:
+        return [json.loads(line) for line in text.split("\n") if line.strip()]
+    return json.loads(text)
+
+
+def stable_hash(text: str) -> int:
+    """A hash of the text that is the same in every process and on every machine."""
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest()[:8], "big")
+
+
+def word_grams(text: str, size: int = 13) -> set[int]:
+    """Hashes of the text's word n-grams (lower-cased), to find passages that two texts share.
+
+    A text of fewer words gives one hash, of all its words. Hashes hold within one process only.
+    """
+    words = re.findall(r"\w+", text.lower())
+    return {hash(tuple(words[i : i + size])) for i in range(max(1, len(words) - size + 1))}
+
+
+@dataclass(frozen=True)
+class T0Split:
+    """T0 rows to train on, rows to measure on, and the templates that were held back whole.
+
+    No measured row shares a 13-word passage, or its template, with any row trained on.
+    """
+
+    train: list[dict[str, Any]]
+    held_out: list[dict[str, Any]]
+    held_templates: list[str]
+    passages_dropped: int
+
+
+def t0_split(data: Path, rows_per_template: int = 12) -> T0Split:
+    """Hold back every tenth T0 template by hash, and free some of its rows of shared passages.
+
+    T0's templates of one task wrap the same passages, so a held-back row is honest only if no
+    training row holds its passage. From each held-back template the `rows_per_template` rows
+    with the smallest hash are measured on; training rows sharing a 13-gram with one are dropped.
+    """
+    rows = read_rows(data / T0_FILE)
+    for row in rows:
+        row["completion"] = row["completion"].removesuffix(T0_END)
+    templates = sorted({row["template"] for row in rows})
+    held = [name for name in templates if stable_hash(name) % 10 == 0]
+    measured: list[dict[str, Any]] = []
+    for name in held:
+        of_template = [row for row in rows if row["template"] == name]
+        of_template.sort(key=lambda row: stable_hash(t0_text(row)))
+        measured += of_template[:rows_per_template]
+    blocked = set().union(*(passage_grams(row) for row in measured))
+    kept = set(held)
+    candidates = [row for row in rows if row["template"] not in kept]
+    train = [row for row in candidates if blocked.isdisjoint(passage_grams(row))]
+    return T0Split(train, measured, held, len(candidates) - len(train))
+
+
+def t0_text(row: Mapping[str, Any]) -> str:
+    """A T0 row as running text: prompt, then completion."""
+    return f"{row['prompt'].strip()}\n{row['completion'].strip()}"
+
+
+def passage_grams(row: Mapping[str, Any]) -> set[int]:
+    """The 13-word passages of a T0 row, of prompt and completion apart."""
+    return word_grams(row["prompt"]) | word_grams(row["completion"])
+
+
+# ---------------------------------------------------------------------- optimisation
+
+
+def cosine_lr(step: int, steps: int, warmup: int, floor: float = 0.0) -> float:
+    """Factor of the peak learning rate: linear warm-up, then a cosine down to `floor`."""
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = min(1.0, (step - warmup) / max(1, steps - warmup))
+    return floor + (1 - floor) * 0.5 * (1 + float(np.cos(np.pi * progress)))
+
+
+def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a checkpoint beside its place, then move it there: what exists is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".writing")
+    torch.save(dict(state), beside)
+    os.replace(beside, path)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any] | None:
+    """Read a checkpoint (tensors and plain values only), or None if there is none yet."""
+    return torch.load(path, weights_only=True) if path.exists() else None
+
+
+# ---------------------------------------------------------------- saving and model cards
+
+
+def save_half(model: torch.nn.Module, folder: Path) -> None:
+    """Save a Hugging Face model as float16 safetensors; the model in memory stays as it is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: value.detach().to(torch.float16) for name, value in model.state_dict().items()}
+    before = model.config.dtype
+    model.config.dtype = torch.float16
+    model.save_pretrained(folder, state_dict=state)
+    model.config.dtype = before
+
+
+def folder_megabytes(folder: Path) -> float:
+    """Size of a folder's files in MB (10^6 bytes)."""
+    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / 1e6
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data file that weights were trained on: what, where it is published, its licence."""
+
+    name: str
+    published: str
+    licence: str
+    rows: int
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table; floats are shown with three decimals."""
+    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    for row in rows:
+        cells = [f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def write_card(
+    folder: Path,
+    *,
+    title: str,
+    purpose: str,
+    facts: Mapping[str, object],
+    sources: Sequence[Source],
+    sections: Mapping[str, str],
+    tags: Sequence[str] = (),
+) -> None:
+    """Write a model card (`README.md`) that states only what was measured or done.
+
+    Args:
+        folder: The saved model's folder.
+        title: First heading.
+        purpose: What the model is for, and what it is not for.
+        facts: Seed, steps, tokens and the like, shown as a table.
+        sources: Every data file trained on, with its licence.
+        sections: Further headings and their Markdown, in order (measured quality, misses, ...).
+        tags: Hub tags.
+    """
+    front = ["---", "license: apache-2.0", "language: en", "tags:"]
+    front += [f"- {tag}" for tag in ("instructmine", *tags)] + ["---"]
+    source_rows = [(s.name, s.rows, s.licence, s.published) for s in sources]
+    parts = [
+        "\n".join(front),
+        f"# {title}",
+        purpose,
+        "## How it was made",
+        table(("what", "value"), facts.items()),
+        "## Trained on",
+        table(("data", "rows used", "licence", "published at"), source_rows),
+    ]
+    for heading, body in sections.items():
+        parts += [f"## {heading}", body]
+    (folder / "README.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
