@@ -1,0 +1,619 @@
+"""Train the starter dialogue evaluator: a tiny T5 that answers UniEval's three questions.
+
+The model reads the literal UniEval input strings and answers "Yes" or "No" at the first decoder
+step. It learns from real turns (answer "Yes") and from seeded synthetic faults of them (answer
+"No", or a target in between for mild faults). First the encoder learns to fill in masked tokens of
+the same texts, then the whole model learns to answer.
+
+Human scores of Topical-Chat are read for the final measurement alone, never for training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import math
+import random
+import re
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import corruptions as faults
+import torch
+from scipy.stats import spearmanr
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers.trainers import BpeTrainer
+from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+
+QUESTIONS = {
+    "naturalness": "question: Is this a natural response in the dialogue? </s> response: {response}",
+    "understandability": (
+        "question: Is this an understandable response in the dialogue? </s> response: {response}"
+    ),
+    "coherence": (
+        "question: Is this a coherent response given the dialogue history? </s> "
+        "response: {response} </s> dialogue history: {history}"
+    ),
+}
+MASK = "<extra_id_0>"
+# Collections inside the T0 file whose own terms forbid commercial use, and big news: not read.
+T0_SKIPPED = ("dream", "samsum", "sciq", "quail", "multi_news", "cnn_dailymail", "xsum", "gigaword")
+T0_FACTS = ("adversarial_qa", "quoref", "wiki_", "dbpedia", "ropes", "paws", "kilt", "duorc")
+OPENERS = (
+    "do you like {t}?", "hi, do you know much about {t}?", "have you heard of {t}?", "{w}",
+    "are you a fan of {t}?", "hello, how are you today? do you know {t}?", "did you know that {f}?",
+    "hi there! i was just reading about {t}. did you know {f}?", "what do you think about {t}?",
+    "hey, how's it going? i love {t}.", "good morning! are you familiar with {t}?",
+)
+REPLIES = (
+    "yes, i do. {f}", "wow, i didn't know that. {f}", "i read that {f}", "yeah, {f}", "{w}", "{w}",
+    "that is really interesting. i also heard that {f}", "did you know that {f}?", "no way! {f}",
+    "i didn't know that, that's amazing. what else do you know about {t}?", "i know, right? {f}",
+    "that's crazy. did you know {f}?", "i have heard of it. {f}", "me too. i think {f}",
+    "that makes sense. apparently {f}", "i wonder why that is. {f}", "i agree. {w}", "true. {w}",
+    "oh really? i thought {f}", "haha that's funny. {f}", "i'm not too sure, but i think {f}",
+    "yes, i love {t}! {w}", "not really, but i know that {f}", "cool. do you like {t} too?",
+    "i really enjoy {t}. {f} do you?", "that's good to know. it was nice chatting with you!",
+)
+LEAD_INS = (
+    "i think", "yes,", "well,", "did you know", "i love", "that is", "wow,", "i heard", "i'm not",
+)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One response with the turns before it."""
+
+    history: tuple[str, ...]
+    response: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """One input string with the wanted probability of "Yes"."""
+
+    text: str
+    target: float
+    question: str
+    fault: str
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of a JSON or JSON-lines file, gzipped or not; lines end at newlines alone."""
+    opener: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8", newline="\n") as handle:
+        text = handle.read()
+    if ".jsonl" in path.name:
+        return [json.loads(line) for line in text.split("\n") if line.strip()]
+    rows: list[dict[str, Any]] = json.loads(text)
+    return rows
+
+
+def held_out(key: str) -> bool:
+    """Whether a dialogue belongs to the synthetic development set: one in twenty, by its text."""
+    return sum(key.encode()) * 2654435761 % 2**32 < 2**32 // 20
+
+
+def clip(text: str, rng: random.Random, most: int) -> str:
+    """The first whole sentences of a text, `most` words at most where its sentences allow."""
+    out: list[str] = []
+    count = 0
+    for part in faults.sentences(text):
+        size = len(part.split())
+        if out and count + size > most:
+            break
+        out.append(part)
+        count += size
+    return " ".join(out) if out and count <= 2 * most else " ".join(text.split()[:most])
+
+
+def real_turns(data: Path) -> list[Turn]:
+    """Every human or strong-model turn of the permissive dialogue and instruction files."""
+    turns: list[Turn] = []
+
+    def add(history: Sequence[str], response: str, source: str) -> None:
+        kept = tuple(part.strip() for part in history if part.strip())
+        if response.strip() and kept:
+            turns.append(Turn(kept, response.strip(), source))
+
+    for row in read_rows(data / "pref/hh_rlhf_harmless_base_test.jsonl.gz"):
+        parts = re.split(r"\n\n(?:Human|Assistant): ?", row["chosen"])[1:]
+        for at in range(1, len(parts)):
+            add(parts[:at], parts[at], "hh")
+        other = re.split(r"\n\n(?:Human|Assistant): ?", row["rejected"])[1:]
+        add(other[:-1], other[-1], "hh")
+    for row in read_rows(data / "eval/oasst1_validation_prompts.jsonl"):
+        if row["lang"] == "en":
+            parts = re.split(r"### (?:Human|Assistant):", row["input"])
+            add(parts, row["output"], "oasst")
+    for name, path in (
+        ("roleplay", "train/gpteacher_roleplay.json"),
+        ("rasbt", "train/rasbt_instruction_data_1100.json"),
+    ):
+        for row in read_rows(data / path):
+            add([f"{row['instruction']}\n{row['input']}".strip()], row["output"], name)
+    for path in ("train/self_instruct_seed_tasks_175.jsonl", "eval/self_instruct_user_oriented_252.jsonl"):
+        for row in read_rows(data / path):
+            for case in row["instances"]:
+                add([f"{row['instruction']}\n{case['input']}".strip()], case["output"], "self")
+    for row in read_rows(data / "pref/dpo_en_demo.json"):
+        add([part["value"] for part in row["conversations"]], row["chosen"]["value"], "dpo")
+    for row in read_rows(data / "train/gsm8k_train_alpaca_format.json")[:1500]:
+        add([row["instruction"]], row["output"], "gsm8k")
+    asked = {row["question_id"]: row["turns"][0] for row in read_rows(data / "eval/vicuna_bench_question.jsonl")}
+    for model in ("bard", "gpt35", "vicuna-13b"):
+        for row in read_rows(data / f"judgments/vicuna80/answer/answer_{model}.jsonl"):
+            add([asked[row["question_id"]]], row["text"], "vicuna")
+    asks = {row["question_id"]: row["turns"] for row in read_rows(data / "eval/mt_bench_question.jsonl")}
+    for row in read_rows(data / "judgments/mt_bench_answers/gpt-4o.jsonl"):
+        first, second = row["choices"][0]["turns"][:2]
+        one, two = asks[row["question_id"]]
+        add([one], first, "mtbench")
+        add([one, first, two], second, "mtbench")
+    return turns
+
+
+def passages(data: Path) -> tuple[list[list[str]], list[list[str]]]:
+    """Sentence lists of the T0 prompts' passages: encyclopaedic ones, and personal ones."""
+    facts: dict[str, list[str]] = {}
+    tales: dict[str, list[str]] = {}
+    for row in read_rows(data / "train/t0_templates.jsonl.gz"):
+        name = row["template"]
+        if name.startswith(T0_SKIPPED):
+            continue
+        for line in row["prompt"].split("\n"):
+            line = re.sub(r"^(\W*|[\w ,']{1,40}: ?)(?=[A-Z\"])", "", line.strip(' "-'))
+            if len(line) < 150 or line[:80] in facts or line[:80] in tales:
+                continue
+            parts = [part for part in faults.sentences(line) if 20 < len(part) < 220]
+            if len(parts) > 1:
+                (facts if name.startswith(T0_FACTS) else tales)[line[:80]] = parts
+    return list(facts.values()), list(tales.values())
+
+
+def topic_of(parts: Sequence[str]) -> str:
+    """The name that a passage mentions most often."""
+    names = Counter(
+        name
+        for part in parts
+        for name in re.findall(r"(?<=[a-z,] )(?:[A-Z][\w'’-]+(?: [A-Z][\w'’-]+)*)", part)
+    )
+    return names.most_common(1)[0][0] if names else "that"
+
+
+def chat_turns(parts: Sequence[str], rng: random.Random, personal: bool) -> list[str]:
+    """A chat about one passage: its sentences in order, inside short conversational frames."""
+    topic = topic_of(parts)
+    start = rng.randrange(max(1, len(parts) - 6))
+    out: list[str] = []
+    for at, part in enumerate(parts[start : start + rng.randint(3, 10)]):
+        fact = part[0].lower() + part[1:].rstrip(".") if rng.random() < 0.7 else part.rstrip(".")
+        if personal:
+            frame = "{w}" if rng.random() < 0.7 else rng.choice(("yeah, {f}", "i agree. {w}", "wow. {w}"))
+        else:
+            frame = rng.choice(OPENERS if at == 0 else REPLIES)
+        out.append(frame.format(t=topic, f=fact, w=part))
+    return out
+
+
+class Maker:
+    """Makes training examples: real turns, chats made from passages, and faults of both."""
+
+    def __init__(self, data: Path, seed: int, development: bool) -> None:
+        rng = random.Random(seed)
+        turns = [t for t in real_turns(data) if held_out(t.history[0]) == development]
+        self.turns: dict[str, list[Turn]] = defaultdict(list)
+        for turn in turns:
+            self.turns[turn.source].append(turn)
+        facts, tales = passages(data)
+        self.facts = [p for p in facts if held_out(p[0]) == development]
+        self.tales = [p for p in tales if held_out(p[0]) == development]
+        plain = [t.response for t in turns] + [" ".join(p) for p in self.facts + self.tales]
+        self.babbler = faults.Babbler(text.lower() for text in rng.sample(plain, min(6000, len(plain))))
+        self.foreign = [
+            row["output"]
+            for row in read_rows(data / "eval/oasst1_validation_prompts.jsonl")
+            if row["lang"] != "en" and held_out(row["output"]) == development
+        ]
+
+    def counts(self) -> dict[str, int]:
+        """Rows by source."""
+        out = {name: len(rows) for name, rows in self.turns.items()}
+        return out | {"t0_facts": len(self.facts), "t0_personal": len(self.tales)}
+
+    def draw(self, rng: random.Random) -> Turn:
+        """One good turn."""
+        kind = rng.random()
+        if kind < 0.42:
+            personal = rng.random() < 0.4
+            chat: list[str] = []
+            while len(chat) < 2:
+                chat = chat_turns(rng.choice(self.tales if personal else self.facts), rng, personal)
+            at = rng.randint(1, len(chat) - 1)
+            return Turn(tuple(chat[:at]), chat[at], "personal" if personal else "facts")
+        weights = {"hh": 10, "roleplay": 3, "oasst": 2, "rasbt": 1.5, "dpo": 1, "gsm8k": 0.7}
+        names = list(self.turns)
+        name = rng.choices(names, [weights.get(n, 1) for n in names])[0]
+        turn = rng.choice(self.turns[name])
+        most = rng.choice((15, 25, 40, 60, 120))
+        history = tuple(clip(part, rng, 120) for part in turn.history[-rng.choice((1, 3, 5, 9)) :])
+        return Turn(history, clip(turn.response, rng, most), turn.source)
+
+    def broken(self, text: str, rng: random.Random) -> tuple[str, float, float, str]:
+        """A faulty form of a text, with targets for naturalness and understandability."""
+        share = rng.choice((0.15, 0.3, 0.5, 0.8))
+        mild = 1 - share
+        options: list[tuple[float, Callable[[], tuple[str, float, float]]]] = [
+            (2, lambda: (faults.shuffle_words(text, rng, 1.0), 0.0, 0.0)),
+            (2, lambda: (faults.shuffle_words(text, rng, share), 0.3 * mild, 0.4 * mild)),
+            (1, lambda: (faults.swap_neighbours(text, rng, share), 0.3 * mild, 0.5 * mild)),
+            (2, lambda: (faults.delete_words(text, rng, share), 0.4 * mild, 0.5 * mild)),
+            (1, lambda: (faults.repeat_words(text, rng, share), 0.2 * mild, 0.4 * mild)),
+            (2, lambda: (faults.repeat_phrase(text, rng), 0.05, 0.25)),
+            (1, lambda: (faults.repeat_sentence(text, rng), 0.05, 0.4)),
+            (1, lambda: (faults.loop_to_length(text, rng), 0.0, 0.1)),
+            (2, lambda: (faults.truncate(text, rng), 0.35, 0.45)),
+            (1, lambda: (faults.gibberish(text, rng), 0.0, 0.0)),
+            (0.7, lambda: (faults.typos(text, rng, share), 0.4 * mild, 0.7 * mild)),
+            (1, lambda: (faults.drop_small_words(text, rng), 0.15, 0.45)),
+            (3, lambda: (self.babbler.replace(text, rng, share), 0.35 * mild, 0.35 * mild)),
+            (3, lambda: (self.babbler.derail(text, rng), 0.15, 0.2)),
+            (2, lambda: (self.babbler.babble(rng.randint(5, 30), rng, rng.choice((1, 2, 2))), 0.1, 0.1)),
+            (0.7, lambda: (clip(rng.choice(self.foreign), rng, 40), 0.1, 0.05)),
+            (1.5, lambda: (rng.choice(faults.GENERIC), 0.55, 0.8)),
+            (0.5, lambda: (rng.choice(faults.EMPTYISH), 0.05, 0.1)),
+            (0.5, lambda: (rng.choice(faults.REFUSALS), 0.5, 0.85)),
+            (0.7, lambda: (f"{rng.choice(LEAD_INS)} {rng.choice(LEAD_INS)} {text}", 0.4, 0.6)),
+        ]
+        names = (
+            "shuffle shuffle_part swap delete repeat_word repeat_phrase repeat_sentence loop truncate "
+            "gibberish typos telegraphic substitute derail babble foreign generic empty refusal lead_in"
+        ).split()
+        at = rng.choices(range(len(options)), [weight for weight, _ in options])[0]
+        made, natural, understandable = options[at][1]()
+        if made.split() == text.split():
+            return "", 0.05, 0.1, "empty"
+        return made, natural, understandable, names[at]
+
+    def unrelated(self, turn: Turn, rng: random.Random) -> tuple[str, float, str]:
+        """A fluent response that does not fit the history, with its coherence target."""
+        history = " ".join(turn.history)
+        kind = rng.choices(
+            ("other", "hard", "copy", "echo", "generic", "next_topic", "broken"), (4, 5, 2, 1, 2, 1, 3)
+        )[0]
+        if kind == "other":
+            return self.draw(rng).response, 0.0, kind
+        if kind == "hard":
+            known = set(history.lower().split())
+            best, top = "", -1.0
+            for _ in range(12):
+                other = self.peer(turn, rng)
+                said = set(other.lower().split())
+                overlap = len(said & known) / math.sqrt(len(said) + 1)
+                if other != turn.response and overlap > top:
+                    best, top = other, overlap
+            return best, 0.1, kind
+        if kind == "copy":
+            old = clip(rng.choice(turn.history), rng, 60)
+            return old, 0.1, kind
+        if kind == "echo":
+            return f"{clip(rng.choice(turn.history), rng, 25)} {turn.response}", 0.45, kind
+        if kind == "generic":
+            return rng.choice(faults.GENERIC + faults.REFUSALS), 0.4, kind
+        if kind == "next_topic":
+            other = self.peer(turn, rng)
+            return f"{clip(turn.response, rng, 15)} {clip(other, rng, 20)}", 0.4, kind
+        made, natural, _, name = self.broken(turn.response, rng)
+        return made, 0.35 * natural + (0.3 if name in ("truncate", "typos", "delete") else 0.0), name
+
+    def peer(self, turn: Turn, rng: random.Random) -> str:
+        """A response of the same kind from another dialogue."""
+        if turn.source in ("facts", "personal"):
+            pool = self.facts if turn.source == "facts" else self.tales
+            chat = chat_turns(rng.choice(pool), rng, turn.source == "personal")
+            return chat[-1]
+        return clip(rng.choice(self.turns[turn.source]).response, rng, max(12, len(turn.response.split())))
+
+    def example(self, rng: random.Random) -> Example:
+        """One example: a question, a good or faulty response, and the wanted answer."""
+        turn = self.draw(rng)
+        question = rng.choices(tuple(QUESTIONS), (0.3, 0.2, 0.5))[0]
+        response, target, fault = turn.response, 1.0, "none"
+        if question == "coherence":
+            if rng.random() < 0.58:
+                response, target, fault = self.unrelated(turn, rng)
+        elif rng.random() < 0.55:
+            response, natural, understandable, fault = self.broken(turn.response, rng)
+            target = natural if question == "naturalness" else understandable
+        text = QUESTIONS[question].format(response=response, history="\n".join(turn.history))
+        return Example(text, target, question, fault)
+
+
+def build_tokenizer(texts: Iterator[str], size: int) -> PreTrainedTokenizerFast:
+    """Byte-level BPE over lower-cased text; `do n't` and `don't` become the same tokens.
+
+    Like T5's own tokenizer it turns a literal `</s>` into the end token and appends one.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    rules = [
+        (r"[ \t]+", " "), (r" *\n\s*", "\n"), (r"[‘’`]", "'"), (r"[“”]|''", '"'),
+        (r" (?=n't\b)", ""), (r" (?='(?:s|re|ve|ll|d|m)\b)", ""), (r" (?=[.,!?;:%)\]])", ""),
+        (r"(?<=[(\[$]) ", ""), (r"(?<=\w) - (?=\w)", "-"), (r"(?<=\w)n' t\b", "n't"),
+    ]
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFKC(), normalizers.Lowercase()]
+        + [normalizers.Replace(Regex(find), put) for find, put in rules]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["<pad>", "</s>", "<unk>", MASK]
+    trainer = BpeTrainer(
+        vocab_size=size, special_tokens=special, show_progress=False, max_token_length=16,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>",
+        mask_token=MASK, model_max_length=1024, padding_side="right",
+        model_input_names=["input_ids", "attention_mask"],
+    )
+
+
+def build_model(vocabulary: int, args: argparse.Namespace) -> T5ForConditionalGeneration:
+    """A fresh tiny T5 with shared embeddings."""
+    config = T5Config(
+        vocab_size=vocabulary, d_model=args.width, d_kv=32, num_heads=args.width // 32,
+        d_ff=args.hidden, num_layers=args.layers, num_decoder_layers=1, dropout_rate=0.0,
+        feed_forward_proj="relu", tie_word_embeddings=True, decoder_start_token_id=0,
+        pad_token_id=0, eos_token_id=1,
+    )
+    model = T5ForConditionalGeneration(config)
+    torch.nn.init.normal_(model.shared.weight, std=0.3)
+    return model
+
+
+def batches(
+    items: list[tuple[list[int], float]], budget: int, rng: random.Random
+) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Length-bucketed batches of about `budget` tokens, in random order."""
+    ordered = sorted(items, key=lambda item: len(item[0]) + rng.random() * 8)
+    out, at = [], 0
+    while at < len(ordered):
+        size, width = 0, 0
+        while at + size < len(ordered):
+            width = max(width, len(ordered[at + size][0]))
+            if size and width * (size + 1) > budget:
+                break
+            size += 1
+        group = ordered[at : at + size]
+        width = max(len(ids) for ids, _ in group)
+        ids = torch.zeros(size, width, dtype=torch.long)
+        for row, (tokens, _) in enumerate(group):
+            ids[row, : len(tokens)] = torch.tensor(tokens)
+        out.append((ids, (ids != 0).long(), torch.tensor([target for _, target in group])))
+        at += size
+    rng.shuffle(out)
+    return out
+
+
+def fill_in_loss(model: T5ForConditionalGeneration, ids: torch.Tensor, seen: torch.Tensor, mask: int) -> torch.Tensor:
+    """Loss of predicting masked tokens from the encoder's output."""
+    hide = (torch.rand(ids.shape) < 0.15) & (ids > 3)
+    hidden = model.encoder(input_ids=ids.masked_fill(hide, mask), attention_mask=seen).last_hidden_state
+    logits = hidden[hide] * model.config.d_model**-0.5 @ model.shared.weight.T
+    return torch.nn.functional.cross_entropy(logits.float(), ids[hide])
+
+
+def answer_loss(
+    model: T5ForConditionalGeneration, ids: torch.Tensor, seen: torch.Tensor, target: torch.Tensor,
+    yes: int, no: int,
+) -> torch.Tensor:
+    """Cross-entropy of the first decoder step against the wanted mixture of "Yes" and "No"."""
+    start = torch.zeros(len(ids), 1, dtype=torch.long)
+    logits = model(input_ids=ids, attention_mask=seen, decoder_input_ids=start).logits[:, 0].float()
+    log = logits.log_softmax(-1)
+    return -(target * log[:, yes] + (1 - target) * log[:, no]).mean()
+
+
+def score(model: T5ForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[float]:
+    """P(Yes) / (P(Yes) + P(No)) of each text."""
+    yes, no = tokenizer("Yes")["input_ids"][0], tokenizer("No")["input_ids"][0]
+    order = sorted(range(len(texts)), key=lambda at: len(texts[at]))
+    out = [0.0] * len(texts)
+    model.eval()
+    for at in range(0, len(order), 32):
+        rows = order[at : at + 32]
+        batch = tokenizer([texts[row] for row in rows], padding=True, truncation=True, max_length=1024, return_tensors="pt")
+        with torch.no_grad():
+            logits = model(
+                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"],
+                decoder_input_ids=torch.zeros(len(rows), 1, dtype=torch.long),
+            ).logits[:, 0]
+        for row, value in zip(rows, torch.sigmoid(logits[:, yes] - logits[:, no]).tolist(), strict=True):
+            out[row] = value
+    return out
+
+
+def overlap(response: str, history: str) -> float:
+    """Share of the response's words that stand in the history."""
+    said = response.lower().split()
+    known = set(history.lower().split())
+    return sum(word in known for word in said) / max(1, len(said))
+
+
+def human_agreement(model: T5ForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, data: Path) -> dict[str, dict[str, float]]:
+    """Spearman with the human scores of Topical-Chat, next to trivial features."""
+    rows = read_rows(data / "unieval/data/topical_chat.json")
+    features = {
+        "length": [float(len(row["system_output"].split())) for row in rows],
+        "distinct_words": [float(len(set(row["system_output"].split()))) for row in rows],
+        "type_token": [len(set(row["system_output"].split())) / max(1, len(row["system_output"].split())) for row in rows],
+        "overlap": [overlap(row["system_output"], row["source"]) for row in rows],
+    }
+    out: dict[str, dict[str, float]] = {}
+    for question, form in QUESTIONS.items():
+        texts = [form.format(response=row["system_output"], history=row["source"]) for row in rows]
+        human = [row["scores"][question] for row in rows]
+        found = {"model": spearmanr(score(model, tokenizer, texts), human)[0]}
+        found |= {name: spearmanr(values, human)[0] for name, values in features.items()}
+        out[question] = {name: round(float(value), 3) for name, value in found.items()}
+    return out
+
+
+def area(good: Sequence[float], bad: Sequence[float]) -> float:
+    """Probability that a good text scores above a bad one."""
+    return sum((g > b) + 0.5 * (g == b) for g in good for b in bad) / max(1, len(good) * len(bad))
+
+
+def synthetic_quality(
+    model: T5ForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, maker: Maker, seed: int, count: int
+) -> dict[str, dict[str, float]]:
+    """By question and fault: probability that a held-out good turn scores above a faulty one."""
+    rng = random.Random(seed)
+    examples = [maker.example(rng) for _ in range(count)]
+    values = score(model, tokenizer, [example.text for example in examples])
+    groups: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in QUESTIONS}
+    for example, value in zip(examples, values, strict=True):
+        groups[example.question][example.fault].append(value)
+    out: dict[str, dict[str, float]] = {}
+    for question, by in groups.items():
+        good = by.pop("none")
+        out[question] = {"all": round(area(good, [v for vs in by.values() for v in vs]), 3)}
+        out[question] |= {name: round(area(good, by[name]), 3) for name in sorted(by)}
+    return out
+
+
+def export(model: T5ForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write the model as an ordinary folder with half-precision weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    half = T5ForConditionalGeneration(model.config)
+    half.load_state_dict(model.state_dict())
+    half.half().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def parse() -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path, default=Path("src/instructmine/assets/starter/unieval"))
+    parser.add_argument("--work", type=Path, default=Path(".scratch/training/unieval"))
+    parser.add_argument("--seed", type=int, default=20261120)
+    parser.add_argument("--vocabulary", type=int, default=4096)
+    parser.add_argument("--width", type=int, default=192)
+    parser.add_argument("--hidden", type=int, default=512)
+    parser.add_argument("--layers", type=int, default=5)
+    parser.add_argument("--fill-steps", type=int, default=700)
+    parser.add_argument("--answer-steps", type=int, default=1700)
+    parser.add_argument("--tokens", type=int, default=8192, help="tokens in a batch")
+    parser.add_argument("--longest", type=int, default=384, help="tokens of a training example")
+    parser.add_argument("--rate", type=float, default=1.5e-3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--measure", action="store_true", help="only measure the exported folder")
+    return parser.parse_args()
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Quality of the exported folder, loaded in single precision."""
+    model = T5ForConditionalGeneration.from_pretrained(args.out, dtype=torch.float32)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(args.out)
+    maker = Maker(args.data, args.seed, development=True)
+    found = {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "topical_chat": human_agreement(model, tokenizer, args.data),
+        "synthetic": synthetic_quality(model, tokenizer, maker, args.seed + 1, 4000),
+    }
+    (args.work / "measured.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return found
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train, with a checkpoint every 100 steps to resume from."""
+    args.work.mkdir(parents=True, exist_ok=True)
+    random.seed(args.seed)
+    torch.manual_seed(args.seed)
+    maker = Maker(args.data, args.seed, development=False)
+    print("rows", maker.counts(), flush=True)
+    folder = args.work / "tokenizer"
+    if folder.exists():
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    else:
+        rng = random.Random(args.seed)
+        texts = (maker.example(rng).text.replace("</s>", " ") + " Yes No" for _ in range(30000))
+        tokenizer = build_tokenizer(texts, args.vocabulary)
+        tokenizer.save_pretrained(folder)
+    yes, no = tokenizer("Yes")["input_ids"][0], tokenizer("No")["input_ids"][0]
+    model = build_model(len(tokenizer), args)
+    print("parameters", sum(p.numel() for p in model.parameters()), "yes/no", yes, no, flush=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=args.rate, betas=(0.9, 0.98), weight_decay=0.01)
+    total = args.fill_steps + args.answer_steps
+    step, chunk = 0, 0
+    saved = args.work / "checkpoint.pt"
+    if saved.exists():
+        state = torch.load(saved, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, chunk = state["step"], state["chunk"]
+        print("resumed at", step, flush=True)
+    began, tokens_seen, running = time.time(), 0, 0.0
+    while step < total:
+        rng = random.Random(args.seed * 1000 + chunk)
+        examples = [maker.example(rng) for _ in range(6000)]
+        filling = step < args.fill_steps
+        if filling:
+            examples = [example for example in examples if example.target == 1.0]
+        encoded = tokenizer([e.text for e in examples], truncation=True, max_length=args.longest)["input_ids"]
+        pairs = list(zip(encoded, (e.target for e in examples), strict=True))
+        for ids, seen, target in batches(pairs, args.tokens, rng):
+            if step >= total or filling != (step < args.fill_steps):
+                break
+            at, span = (step, args.fill_steps) if filling else (step - args.fill_steps, args.answer_steps)
+            warm = min(1.0, (at + 1) / (100 if filling else 50))
+            floor = 0.4 if filling else 0.02
+            for group in optimizer.param_groups:
+                group["lr"] = args.rate * warm * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * at / span)))
+            model.train()
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                loss = (
+                    fill_in_loss(model, ids, seen, tokenizer.mask_token_id)
+                    if filling
+                    else answer_loss(model, ids, seen, target, yes, no)
+                )
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            step += 1
+            tokens_seen += int(seen.sum())
+            running += loss.item()
+            if step % 20 == 0:
+                rate = tokens_seen / (time.time() - began)
+                print(f"step {step} {'fill' if filling else 'answer'} loss {running / 20:.4f} {rate:.0f} tok/s {time.time() - began:.0f}s", flush=True)
+                running = 0.0
+            if step % 100 == 0:
+                torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "chunk": chunk + 1}, saved)
+        chunk += 1
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "chunk": chunk}, saved)
+    export(model, tokenizer, args.out)
+
+
+def main() -> None:
+    """Train unless told only to measure, then measure the exported folder."""
+    args = parse()
+    torch.set_num_threads(args.threads)
+    if not args.measure:
+        train(args)
+    print(json.dumps(measure(args), indent=1))
+
+
+if __name__ == "__main__":
+    main()
