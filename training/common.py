@@ -14,6 +14,7 @@ import json
 import os
 import random
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,20 +64,20 @@ def stable_hash(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest()[:8], "big")
 
 
-def word_grams(text: str, size: int = 13) -> set[int]:
+def word_grams(text: str, size: int = 8) -> set[int]:
     """Hashes of the text's word n-grams (lower-cased), to find passages that two texts share.
 
-    A text of fewer words gives one hash, of all its words. Hashes hold within one process only.
+    A text of fewer words has none. Hashes hold within one process only.
     """
     words = re.findall(r"\w+", text.lower())
-    return {hash(tuple(words[i : i + size])) for i in range(max(1, len(words) - size + 1))}
+    return {hash(tuple(words[i : i + size])) for i in range(len(words) - size + 1)}
 
 
 @dataclass(frozen=True)
 class T0Split:
     """T0 rows to train on, rows to measure on, and the templates that were held back whole.
 
-    No measured row shares a 13-word passage, or its template, with any row trained on.
+    No measured row shares an 8-word passage, or its template, with any row trained on.
     """
 
     train: list[dict[str, Any]]
@@ -90,7 +91,8 @@ def t0_split(data: Path, rows_per_template: int = 12) -> T0Split:
 
     T0's templates of one task wrap the same passages, so a held-back row is honest only if no
     training row holds its passage. From each held-back template the `rows_per_template` rows
-    with the smallest hash are measured on; training rows sharing a 13-gram with one are dropped.
+    with the smallest hash are measured on; training rows sharing an 8-gram with one are dropped.
+    N-grams in a tenth of a template's rows are the template's own wording, not a passage.
     """
     rows = read_rows(data / T0_FILE)
     for row in rows:
@@ -98,14 +100,18 @@ def t0_split(data: Path, rows_per_template: int = 12) -> T0Split:
     templates = sorted({row["template"] for row in rows})
     held = [name for name in templates if stable_hash(name) % 10 == 0]
     measured: list[dict[str, Any]] = []
+    blocked: set[int] = set()
     for name in held:
         of_template = [row for row in rows if row["template"] == name]
+        counts = Counter(gram for row in of_template for gram in word_grams(t0_text(row)))
         of_template.sort(key=lambda row: stable_hash(t0_text(row)))
-        measured += of_template[:rows_per_template]
-    blocked = set().union(*(passage_grams(row) for row in measured))
-    kept = set(held)
-    candidates = [row for row in rows if row["template"] not in kept]
-    train = [row for row in candidates if blocked.isdisjoint(passage_grams(row))]
+        chosen = of_template[:rows_per_template]
+        measured += chosen
+        for row in chosen:
+            grams = word_grams(t0_text(row))
+            blocked |= {gram for gram in grams if counts[gram] <= len(of_template) / 10}
+    candidates = [row for row in rows if row["template"] not in set(held)]
+    train = [row for row in candidates if blocked.isdisjoint(word_grams(t0_text(row)))]
     return T0Split(train, measured, held, len(candidates) - len(train))
 
 
@@ -114,9 +120,21 @@ def t0_text(row: Mapping[str, Any]) -> str:
     return f"{row['prompt'].strip()}\n{row['completion'].strip()}"
 
 
-def passage_grams(row: Mapping[str, Any]) -> set[int]:
-    """The 13-word passages of a T0 row, of prompt and completion apart."""
-    return word_grams(row["prompt"]) | word_grams(row["completion"])
+def cap_passages(rows: Sequence[dict[str, Any]], cap: int, seed: int) -> list[dict[str, Any]]:
+    """Keep rows until their passages were taken `cap` times, so that none dominates.
+
+    A row is kept while at least half of its 8-grams were seen in fewer than `cap` kept rows.
+    Rows without an 8-gram are kept. The order of the result is random (by seed).
+    """
+    order = np.random.default_rng(seed).permutation(len(rows))
+    taken: Counter[int] = Counter()
+    kept = []
+    for index in order:
+        grams = word_grams(t0_text(rows[index]))
+        if sum(taken[gram] < cap for gram in grams) >= len(grams) / 2:
+            kept.append(rows[index])
+            taken.update(grams)
+    return kept
 
 
 # ---------------------------------------------------------------------- optimisation

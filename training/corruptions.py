@@ -23,17 +23,50 @@ REFUSALS = (
     "I'm not sure what you mean.",
     "I cannot provide an answer to that.",
     "No comment.",
-    "As an AI language model, I do not have access to that information and cannot complete the task.",
+    "As an AI language model, I do not have access to that information and cannot complete it.",
     "Unfortunately, I am unable to complete this task. Please try asking something else.",
     "I'm sorry, I don't have enough information to answer. Could you give more details?",
 )
-EMPTYISH = ("", " ", ".", "...", "N/A", "None", "ok", "<noinput>", "-", "Answer:", "Output:", "?", "TODO")
+EMPTYISH = (
+    "",
+    " ",
+    ".",
+    "...",
+    "N/A",
+    "None",
+    "ok",
+    "<noinput>",
+    "-",
+    "Answer:",
+    "Output:",
+    "?",
+    "TODO",
+)
 GENERIC = (
-    "i don't know.", "i'm not sure.", "that's interesting.", "yeah.", "ok.", "i see.", "i agree.",
-    "yes, i think so.", "i don't know what you mean.", "that is true.", "i think so too.", "sure.",
-    "that's cool.", "i have no idea.", "i don't know about that.", "yes, i do.", "no, i don't.",
-    "i think that is a good idea.", "it is what it is.", "you are right about that.", "maybe.",
-    "what do you mean?", "i don't know much about it.", "i'm not sure i understand.",
+    "i don't know.",
+    "i'm not sure.",
+    "that's interesting.",
+    "yeah.",
+    "ok.",
+    "i see.",
+    "i agree.",
+    "yes, i think so.",
+    "i don't know what you mean.",
+    "that is true.",
+    "i think so too.",
+    "sure.",
+    "that's cool.",
+    "i have no idea.",
+    "i don't know about that.",
+    "yes, i do.",
+    "no, i don't.",
+    "i think that is a good idea.",
+    "it is what it is.",
+    "you are right about that.",
+    "maybe.",
+    "what do you mean?",
+    "i don't know much about it.",
+    "i'm not sure i understand.",
 )
 
 
@@ -47,9 +80,23 @@ def sentences(text: str) -> list[str]:
     return [part for part in SENTENCE.split(text.strip()) if part]
 
 
+def join_like(tokens: Sequence[str], text: str) -> str:
+    """Join words with the line breaks of the text that they came from, about where they stood."""
+    if "\n" not in text:
+        return " ".join(tokens)
+    gaps = re.findall(r"\s+", text.strip())
+    last = max(1, len(tokens) - 1)
+    out = []
+    for at, token in enumerate(tokens[:-1]):
+        out.append(token + gaps[min(len(gaps) - 1, at * len(gaps) // last)])
+    return "".join(out) + (tokens[-1] if tokens else "")
+
+
 def _some(count: int, share: float, rng: random.Random) -> set[int]:
     """At least one position out of `count`, about `share` of them."""
-    return set(rng.sample(range(count), max(1, min(count, round(count * share))))) if count else set()
+    return (
+        set(rng.sample(range(count), max(1, min(count, round(count * share))))) if count else set()
+    )
 
 
 def shuffle_words(text: str, rng: random.Random, share: float = 1.0) -> str:
@@ -65,7 +112,7 @@ def shuffle_words(text: str, rng: random.Random, share: float = 1.0) -> str:
         rng.shuffle(shuffled)
         if shuffled != window:
             break
-    return " ".join(tokens[:start] + shuffled + tokens[start + size :])
+    return join_like(tokens[:start] + shuffled + tokens[start + size :], text)
 
 
 def swap_neighbours(text: str, rng: random.Random, share: float = 0.3) -> str:
@@ -73,24 +120,24 @@ def swap_neighbours(text: str, rng: random.Random, share: float = 0.3) -> str:
     tokens = words(text)
     for at in _some(max(0, len(tokens) - 1), share, rng):
         tokens[at], tokens[at + 1] = tokens[at + 1], tokens[at]
-    return " ".join(tokens)
+    return join_like(tokens, text)
 
 
 def delete_words(text: str, rng: random.Random, share: float = 0.3) -> str:
     """Leave out about `share` of the words."""
     tokens = words(text)
     gone = _some(len(tokens), share, rng)
-    return " ".join(token for at, token in enumerate(tokens) if at not in gone)
+    return join_like([token for at, token in enumerate(tokens) if at not in gone], text)
 
 
 def repeat_words(text: str, rng: random.Random, share: float = 0.3) -> str:
     """Say about `share` of the words twice or more."""
     tokens = words(text)
     twice = _some(len(tokens), share, rng)
-    return " ".join(
-        " ".join([token] * (rng.choice((2, 2, 3)) if at in twice else 1))
-        for at, token in enumerate(tokens)
-    )
+    said: list[str] = []
+    for at, token in enumerate(tokens):
+        said += [token] * (rng.choice((2, 2, 3)) if at in twice else 1)
+    return join_like(said, text)
 
 
 def repeat_phrase(text: str, rng: random.Random, longest: int = 8, times: int = 0) -> str:
@@ -112,7 +159,8 @@ def repeat_sentence(text: str, rng: random.Random, times: int = 0) -> str:
         return text
     at = rng.randrange(len(parts))
     count = times or rng.randint(2, 5)
-    return " ".join(parts[:at] + [parts[at]] * count + (parts[at + 1 :] if count < 4 else []))
+    said = parts[:at] + [parts[at]] * count + (parts[at + 1 :] if count < 4 else [])
+    return join_like(said, text) if "\n" in text and len(parts) > 3 else " ".join(said)
 
 
 def loop_to_length(text: str, rng: random.Random) -> str:
@@ -157,17 +205,43 @@ def typos(text: str, rng: random.Random, share: float = 0.4) -> str:
         else:
             token = token[:spot] + token[spot + 1] + token[spot] + token[spot + 2 :]
         tokens[at] = token
-    return " ".join(tokens)
+    return join_like(tokens, text)
 
 
 def drop_small_words(text: str, rng: random.Random, share: float = 0.8) -> str:
     """Leave out articles, auxiliaries and prepositions: telegraphic, stilted text."""
     small = {
-        "a", "an", "the", "is", "are", "was", "were", "to", "of", "in", "on", "for", "with", "that",
-        "it", "be", "have", "has", "do", "does", "and", "i", "you", "my", "your", "at", "by", "as",
+        "a",
+        "an",
+        "the",
+        "is",
+        "are",
+        "was",
+        "were",
+        "to",
+        "of",
+        "in",
+        "on",
+        "for",
+        "with",
+        "that",
+        "it",
+        "be",
+        "have",
+        "has",
+        "do",
+        "does",
+        "and",
+        "i",
+        "you",
+        "my",
+        "your",
+        "at",
+        "by",
+        "as",
     }
     kept = [w for w in words(text) if w.lower() not in small or rng.random() > share]
-    return " ".join(kept)
+    return join_like(kept, text)
 
 
 def alter_numbers(text: str, rng: random.Random) -> str:
@@ -238,7 +312,7 @@ class Babbler:
         tokens = words(text)
         for at in sorted(_some(len(tokens), share, rng)):
             tokens[at] = self.follow(tokens[max(0, at - 1) : at], rng, 1)
-        return " ".join(tokens)
+        return join_like(tokens, text)
 
     def derail(self, text: str, rng: random.Random) -> str:
         """Begin as the text does and babble on from its middle."""
@@ -247,4 +321,4 @@ class Babbler:
         out = tokens[:keep]
         while len(out) < len(tokens):
             out.append(self.follow(out, rng))
-        return " ".join(out)
+        return join_like(out, text)

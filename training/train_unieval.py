@@ -11,7 +11,6 @@ Human scores of Topical-Chat are read for the final measurement alone, never for
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import math
 import random
@@ -23,15 +22,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import common
 import corruptions as faults
 import torch
 from scipy.stats import spearmanr
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+)
 from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
 QUESTIONS = {
-    "naturalness": "question: Is this a natural response in the dialogue? </s> response: {response}",
+    "naturalness": (
+        "question: Is this a natural response in the dialogue? </s> response: {response}"
+    ),
     "understandability": (
         "question: Is this an understandable response in the dialogue? </s> response: {response}"
     ),
@@ -41,27 +52,88 @@ QUESTIONS = {
     ),
 }
 MASK = "<extra_id_0>"
-# Collections inside the T0 file whose own terms forbid commercial use, and big news: not read.
-T0_SKIPPED = ("dream", "samsum", "sciq", "quail", "multi_news", "cnn_dailymail", "xsum", "gigaword")
-T0_FACTS = ("adversarial_qa", "quoref", "wiki_", "dbpedia", "ropes", "paws", "kilt", "duorc")
+# Passages are read from these collections of the T0 file alone; the dialogue collections in it
+# (DREAM, SAMSum) are left out because their own terms forbid commercial use.
+T0_FACTS = ("adversarial_qa", "quoref", "wiki_hop", "dbpedia", "ropes", "duorc")
+T0_PERSONAL = ("cosmos_qa", "imdb", "yelp", "amazon", "app_reviews", "rotten_tomatoes")
+TEMPLATE_WORDS = re.compile(
+    r"\b(?:article|passage|paragraph|question|options?|answer|background|context|review|extract)\b|<|_{2}",
+    re.IGNORECASE,
+)
 OPENERS = (
-    "do you like {t}?", "hi, do you know much about {t}?", "have you heard of {t}?", "{w}",
-    "are you a fan of {t}?", "hello, how are you today? do you know {t}?", "did you know that {f}?",
-    "hi there! i was just reading about {t}. did you know {f}?", "what do you think about {t}?",
-    "hey, how's it going? i love {t}.", "good morning! are you familiar with {t}?",
+    "do you like {t}?",
+    "hi, do you know much about {t}?",
+    "have you heard of {t}?",
+    "{w}",
+    "are you a fan of {t}?",
+    "hello, how are you today? do you know {t}?",
+    "did you know that {f}?",
+    "hi there! i was just reading about {t}. did you know {f}?",
+    "what do you think about {t}?",
+    "hey, how's it going? i love {t}.",
+    "good morning! are you familiar with {t}?",
 )
 REPLIES = (
-    "yes, i do. {f}", "wow, i didn't know that. {f}", "i read that {f}", "yeah, {f}", "{w}", "{w}",
-    "that is really interesting. i also heard that {f}", "did you know that {f}?", "no way! {f}",
-    "i didn't know that, that's amazing. what else do you know about {t}?", "i know, right? {f}",
-    "that's crazy. did you know {f}?", "i have heard of it. {f}", "me too. i think {f}",
-    "that makes sense. apparently {f}", "i wonder why that is. {f}", "i agree. {w}", "true. {w}",
-    "oh really? i thought {f}", "haha that's funny. {f}", "i'm not too sure, but i think {f}",
-    "yes, i love {t}! {w}", "not really, but i know that {f}", "cool. do you like {t} too?",
-    "i really enjoy {t}. {f} do you?", "that's good to know. it was nice chatting with you!",
+    "yes, i do. {f}",
+    "wow, i didn't know that. {f}",
+    "i read that {f}",
+    "yeah, {f}",
+    "{w}",
+    "{w}",
+    "that is really interesting. i also heard that {f}",
+    "did you know that {f}?",
+    "no way! {f}",
+    "i didn't know that, that's amazing. what else do you know about {t}?",
+    "i know, right? {f}",
+    "that's crazy. did you know {f}?",
+    "i have heard of it. {f}",
+    "me too. i think {f}",
+    "that makes sense. apparently {f}",
+    "i wonder why that is. {f}",
+    "i agree. {w}",
+    "true. {w}",
+    "oh really? i thought {f}",
+    "haha that's funny. {f}",
+    "i'm not too sure, but i think {f}",
+    "yes, i love {t}! {w}",
+    "not really, but i know that {f}",
+    "cool. do you like {t} too?",
+    "i really enjoy {t}. {f} do you?",
+    "that's good to know. it was nice chatting with you!",
 )
 LEAD_INS = (
-    "i think", "yes,", "well,", "did you know", "i love", "that is", "wow,", "i heard", "i'm not",
+    "i think",
+    "yes,",
+    "well,",
+    "did you know",
+    "i love",
+    "that is",
+    "wow,",
+    "i heard",
+    "i'm not",
+)
+
+FAULTS = (
+    "shuffle",
+    "shuffle_part",
+    "swap",
+    "delete",
+    "repeat_word",
+    "repeat_phrase",
+    "repeat_sentence",
+    "loop",
+    "truncate",
+    "gibberish",
+    "typos",
+    "telegraphic",
+    "substitute",
+    "derail",
+    "babble",
+    "foreign",
+    "generic",
+    "empty",
+    "refusal",
+    "lead_in",
 )
 
 
@@ -84,20 +156,9 @@ class Example:
     fault: str
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of a JSON or JSON-lines file, gzipped or not; lines end at newlines alone."""
-    opener: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8", newline="\n") as handle:
-        text = handle.read()
-    if ".jsonl" in path.name:
-        return [json.loads(line) for line in text.split("\n") if line.strip()]
-    rows: list[dict[str, Any]] = json.loads(text)
-    return rows
-
-
 def held_out(key: str) -> bool:
     """Whether a dialogue belongs to the synthetic development set: one in twenty, by its text."""
-    return sum(key.encode()) * 2654435761 % 2**32 < 2**32 // 20
+    return common.stable_hash(key) % 20 == 0
 
 
 def clip(text: str, rng: random.Random, most: int) -> str:
@@ -122,13 +183,13 @@ def real_turns(data: Path) -> list[Turn]:
         if response.strip() and kept:
             turns.append(Turn(kept, response.strip(), source))
 
-    for row in read_rows(data / "pref/hh_rlhf_harmless_base_test.jsonl.gz"):
+    for row in common.read_rows(data / "pref/hh_rlhf_harmless_base_test.jsonl.gz"):
         parts = re.split(r"\n\n(?:Human|Assistant): ?", row["chosen"])[1:]
         for at in range(1, len(parts)):
             add(parts[:at], parts[at], "hh")
         other = re.split(r"\n\n(?:Human|Assistant): ?", row["rejected"])[1:]
         add(other[:-1], other[-1], "hh")
-    for row in read_rows(data / "eval/oasst1_validation_prompts.jsonl"):
+    for row in common.read_rows(data / "eval/oasst1_validation_prompts.jsonl"):
         if row["lang"] == "en":
             parts = re.split(r"### (?:Human|Assistant):", row["input"])
             add(parts, row["output"], "oasst")
@@ -136,22 +197,31 @@ def real_turns(data: Path) -> list[Turn]:
         ("roleplay", "train/gpteacher_roleplay.json"),
         ("rasbt", "train/rasbt_instruction_data_1100.json"),
     ):
-        for row in read_rows(data / path):
+        for row in common.read_rows(data / path):
             add([f"{row['instruction']}\n{row['input']}".strip()], row["output"], name)
-    for path in ("train/self_instruct_seed_tasks_175.jsonl", "eval/self_instruct_user_oriented_252.jsonl"):
-        for row in read_rows(data / path):
+    for path in (
+        "train/self_instruct_seed_tasks_175.jsonl",
+        "eval/self_instruct_user_oriented_252.jsonl",
+    ):
+        for row in common.read_rows(data / path):
             for case in row["instances"]:
                 add([f"{row['instruction']}\n{case['input']}".strip()], case["output"], "self")
-    for row in read_rows(data / "pref/dpo_en_demo.json"):
+    for row in common.read_rows(data / "pref/dpo_en_demo.json"):
         add([part["value"] for part in row["conversations"]], row["chosen"]["value"], "dpo")
-    for row in read_rows(data / "train/gsm8k_train_alpaca_format.json")[:1500]:
+    for row in common.read_rows(data / "train/gsm8k_train_alpaca_format.json")[:1500]:
         add([row["instruction"]], row["output"], "gsm8k")
-    asked = {row["question_id"]: row["turns"][0] for row in read_rows(data / "eval/vicuna_bench_question.jsonl")}
+    asked = {
+        row["question_id"]: row["turns"][0]
+        for row in common.read_rows(data / "eval/vicuna_bench_question.jsonl")
+    }
     for model in ("bard", "gpt35", "vicuna-13b"):
-        for row in read_rows(data / f"judgments/vicuna80/answer/answer_{model}.jsonl"):
+        for row in common.read_rows(data / f"judgments/vicuna80/answer/answer_{model}.jsonl"):
             add([asked[row["question_id"]]], row["text"], "vicuna")
-    asks = {row["question_id"]: row["turns"] for row in read_rows(data / "eval/mt_bench_question.jsonl")}
-    for row in read_rows(data / "judgments/mt_bench_answers/gpt-4o.jsonl"):
+    asks = {
+        row["question_id"]: row["turns"]
+        for row in common.read_rows(data / "eval/mt_bench_question.jsonl")
+    }
+    for row in common.read_rows(data / "judgments/mt_bench_answers/gpt-4o.jsonl"):
         first, second = row["choices"][0]["turns"][:2]
         one, two = asks[row["question_id"]]
         add([one], first, "mtbench")
@@ -163,15 +233,19 @@ def passages(data: Path) -> tuple[list[list[str]], list[list[str]]]:
     """Sentence lists of the T0 prompts' passages: encyclopaedic ones, and personal ones."""
     facts: dict[str, list[str]] = {}
     tales: dict[str, list[str]] = {}
-    for row in read_rows(data / "train/t0_templates.jsonl.gz"):
+    for row in common.read_rows(data / "train/t0_templates.jsonl.gz"):
         name = row["template"]
-        if name.startswith(T0_SKIPPED):
+        if not name.startswith(T0_FACTS + T0_PERSONAL):
             continue
         for line in row["prompt"].split("\n"):
             line = re.sub(r"^(\W*|[\w ,']{1,40}: ?)(?=[A-Z\"])", "", line.strip(' "-'))
             if len(line) < 150 or line[:80] in facts or line[:80] in tales:
                 continue
-            parts = [part for part in faults.sentences(line) if 20 < len(part) < 220]
+            parts = [
+                part
+                for part in faults.sentences(line.replace("<br />", " ").replace("\\n", " "))
+                if 20 < len(part) < 220 and not TEMPLATE_WORDS.search(part)
+            ]
             if len(parts) > 1:
                 (facts if name.startswith(T0_FACTS) else tales)[line[:80]] = parts
     return list(facts.values()), list(tales.values())
@@ -184,7 +258,7 @@ def topic_of(parts: Sequence[str]) -> str:
         for part in parts
         for name in re.findall(r"(?<=[a-z,] )(?:[A-Z][\w'’-]+(?: [A-Z][\w'’-]+)*)", part)
     )
-    return names.most_common(1)[0][0] if names else "that"
+    return names.most_common(1)[0][0] if names else ""
 
 
 def chat_turns(parts: Sequence[str], rng: random.Random, personal: bool) -> list[str]:
@@ -195,9 +269,15 @@ def chat_turns(parts: Sequence[str], rng: random.Random, personal: bool) -> list
     for at, part in enumerate(parts[start : start + rng.randint(3, 10)]):
         fact = part[0].lower() + part[1:].rstrip(".") if rng.random() < 0.7 else part.rstrip(".")
         if personal:
-            frame = "{w}" if rng.random() < 0.7 else rng.choice(("yeah, {f}", "i agree. {w}", "wow. {w}"))
+            frame = (
+                "{w}"
+                if rng.random() < 0.7
+                else rng.choice(("yeah, {f}", "i agree. {w}", "wow. {w}"))
+            )
         else:
             frame = rng.choice(OPENERS if at == 0 else REPLIES)
+            if "{t}" in frame and not topic:
+                frame = "{w}"
         out.append(frame.format(t=topic, f=fact, w=part))
     return out
 
@@ -215,10 +295,12 @@ class Maker:
         self.facts = [p for p in facts if held_out(p[0]) == development]
         self.tales = [p for p in tales if held_out(p[0]) == development]
         plain = [t.response for t in turns] + [" ".join(p) for p in self.facts + self.tales]
-        self.babbler = faults.Babbler(text.lower() for text in rng.sample(plain, min(6000, len(plain))))
+        self.babbler = faults.Babbler(
+            text.lower() for text in rng.sample(plain, min(6000, len(plain)))
+        )
         self.foreign = [
             row["output"]
-            for row in read_rows(data / "eval/oasst1_validation_prompts.jsonl")
+            for row in common.read_rows(data / "eval/oasst1_validation_prompts.jsonl")
             if row["lang"] != "en" and held_out(row["output"]) == development
         ]
 
@@ -264,28 +346,32 @@ class Maker:
             (1, lambda: (faults.drop_small_words(text, rng), 0.15, 0.45)),
             (3, lambda: (self.babbler.replace(text, rng, share), 0.35 * mild, 0.35 * mild)),
             (3, lambda: (self.babbler.derail(text, rng), 0.15, 0.2)),
-            (2, lambda: (self.babbler.babble(rng.randint(5, 30), rng, rng.choice((1, 2, 2))), 0.1, 0.1)),
+            (
+                2,
+                lambda: (
+                    self.babbler.babble(rng.randint(5, 30), rng, rng.choice((1, 2, 2))),
+                    0.1,
+                    0.1,
+                ),
+            ),
             (0.7, lambda: (clip(rng.choice(self.foreign), rng, 40), 0.1, 0.05)),
             (1.5, lambda: (rng.choice(faults.GENERIC), 0.55, 0.8)),
             (0.5, lambda: (rng.choice(faults.EMPTYISH), 0.05, 0.1)),
             (0.5, lambda: (rng.choice(faults.REFUSALS), 0.5, 0.85)),
             (0.7, lambda: (f"{rng.choice(LEAD_INS)} {rng.choice(LEAD_INS)} {text}", 0.4, 0.6)),
         ]
-        names = (
-            "shuffle shuffle_part swap delete repeat_word repeat_phrase repeat_sentence loop truncate "
-            "gibberish typos telegraphic substitute derail babble foreign generic empty refusal lead_in"
-        ).split()
         at = rng.choices(range(len(options)), [weight for weight, _ in options])[0]
         made, natural, understandable = options[at][1]()
         if made.split() == text.split():
             return "", 0.05, 0.1, "empty"
-        return made, natural, understandable, names[at]
+        return made, natural, understandable, FAULTS[at]
 
     def unrelated(self, turn: Turn, rng: random.Random) -> tuple[str, float, str]:
         """A fluent response that does not fit the history, with its coherence target."""
         history = " ".join(turn.history)
         kind = rng.choices(
-            ("other", "hard", "copy", "echo", "generic", "next_topic", "broken"), (4, 5, 2, 1, 2, 1, 3)
+            ("other", "hard", "copy", "echo", "generic", "next_topic", "broken"),
+            (4, 5, 2, 1, 2, 1, 3),
         )[0]
         if kind == "other":
             return self.draw(rng).response, 0.0, kind
@@ -310,7 +396,11 @@ class Maker:
             other = self.peer(turn, rng)
             return f"{clip(turn.response, rng, 15)} {clip(other, rng, 20)}", 0.4, kind
         made, natural, _, name = self.broken(turn.response, rng)
-        return made, 0.35 * natural + (0.3 if name in ("truncate", "typos", "delete") else 0.0), name
+        return (
+            made,
+            0.35 * natural + (0.3 if name in ("truncate", "typos", "delete") else 0.0),
+            name,
+        )
 
     def peer(self, turn: Turn, rng: random.Random) -> str:
         """A response of the same kind from another dialogue."""
@@ -318,7 +408,9 @@ class Maker:
             pool = self.facts if turn.source == "facts" else self.tales
             chat = chat_turns(rng.choice(pool), rng, turn.source == "personal")
             return chat[-1]
-        return clip(rng.choice(self.turns[turn.source]).response, rng, max(12, len(turn.response.split())))
+        return clip(
+            rng.choice(self.turns[turn.source]).response, rng, max(12, len(turn.response.split()))
+        )
 
     def example(self, rng: random.Random) -> Example:
         """One example: a question, a good or faulty response, and the wanted answer."""
@@ -342,9 +434,16 @@ def build_tokenizer(texts: Iterator[str], size: int) -> PreTrainedTokenizerFast:
     """
     tokenizer = Tokenizer(models.BPE())
     rules = [
-        (r"[ \t]+", " "), (r" *\n\s*", "\n"), (r"[‘’`]", "'"), (r"[“”]|''", '"'),
-        (r" (?=n't\b)", ""), (r" (?='(?:s|re|ve|ll|d|m)\b)", ""), (r" (?=[.,!?;:%)\]])", ""),
-        (r"(?<=[(\[$]) ", ""), (r"(?<=\w) - (?=\w)", "-"), (r"(?<=\w)n' t\b", "n't"),
+        (r"[ \t]+", " "),
+        (r" *\n\s*", "\n"),
+        (r"[‘’`]", "'"),
+        (r"[“”]|''", '"'),
+        (r" (?=n't\b)", ""),
+        (r" (?='(?:s|re|ve|ll|d|m)\b)", ""),
+        (r" (?=[.,!?;:%)\]])", ""),
+        (r"(?<=[(\[$]) ", ""),
+        (r"(?<=\w) - (?=\w)", "-"),
+        (r"(?<=\w)n' t\b", "n't"),
     ]
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.NFKC(), normalizers.Lowercase()]
@@ -352,9 +451,13 @@ def build_tokenizer(texts: Iterator[str], size: int) -> PreTrainedTokenizerFast:
     )
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
-    special = ["<pad>", "</s>", "<unk>", MASK]
+    end = AddedToken("</s>", lstrip=True, rstrip=True, normalized=False, special=True)
+    special = ["<pad>", end, "<unk>", MASK]
     trainer = BpeTrainer(
-        vocab_size=size, special_tokens=special, show_progress=False, max_token_length=16,
+        vocab_size=size,
+        special_tokens=special,
+        show_progress=False,
+        max_token_length=16,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
     tokenizer.train_from_iterator(texts, trainer)
@@ -362,8 +465,13 @@ def build_tokenizer(texts: Iterator[str], size: int) -> PreTrainedTokenizerFast:
         single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
     )
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>",
-        mask_token=MASK, model_max_length=1024, padding_side="right",
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        eos_token=end,
+        unk_token="<unk>",
+        mask_token=MASK,
+        model_max_length=1024,
+        padding_side="right",
         model_input_names=["input_ids", "attention_mask"],
     )
 
@@ -371,10 +479,19 @@ def build_tokenizer(texts: Iterator[str], size: int) -> PreTrainedTokenizerFast:
 def build_model(vocabulary: int, args: argparse.Namespace) -> T5ForConditionalGeneration:
     """A fresh tiny T5 with shared embeddings."""
     config = T5Config(
-        vocab_size=vocabulary, d_model=args.width, d_kv=32, num_heads=args.width // 32,
-        d_ff=args.hidden, num_layers=args.layers, num_decoder_layers=1, dropout_rate=0.0,
-        feed_forward_proj="relu", tie_word_embeddings=True, decoder_start_token_id=0,
-        pad_token_id=0, eos_token_id=1,
+        vocab_size=vocabulary,
+        d_model=args.width,
+        d_kv=32,
+        num_heads=args.width // 32,
+        d_ff=args.hidden,
+        num_layers=args.layers,
+        num_decoder_layers=1,
+        dropout_rate=0.0,
+        feed_forward_proj="relu",
+        tie_word_embeddings=True,
+        decoder_start_token_id=0,
+        pad_token_id=0,
+        eos_token_id=1,
     )
     model = T5ForConditionalGeneration(config)
     torch.nn.init.normal_(model.shared.weight, std=0.3)
@@ -405,17 +522,25 @@ def batches(
     return out
 
 
-def fill_in_loss(model: T5ForConditionalGeneration, ids: torch.Tensor, seen: torch.Tensor, mask: int) -> torch.Tensor:
+def fill_in_loss(
+    model: T5ForConditionalGeneration, ids: torch.Tensor, seen: torch.Tensor, mask: int
+) -> torch.Tensor:
     """Loss of predicting masked tokens from the encoder's output."""
     hide = (torch.rand(ids.shape) < 0.15) & (ids > 3)
-    hidden = model.encoder(input_ids=ids.masked_fill(hide, mask), attention_mask=seen).last_hidden_state
+    hidden = model.encoder(
+        input_ids=ids.masked_fill(hide, mask), attention_mask=seen
+    ).last_hidden_state
     logits = hidden[hide] * model.config.d_model**-0.5 @ model.shared.weight.T
     return torch.nn.functional.cross_entropy(logits.float(), ids[hide])
 
 
 def answer_loss(
-    model: T5ForConditionalGeneration, ids: torch.Tensor, seen: torch.Tensor, target: torch.Tensor,
-    yes: int, no: int,
+    model: T5ForConditionalGeneration,
+    ids: torch.Tensor,
+    seen: torch.Tensor,
+    target: torch.Tensor,
+    yes: int,
+    no: int,
 ) -> torch.Tensor:
     """Cross-entropy of the first decoder step against the wanted mixture of "Yes" and "No"."""
     start = torch.zeros(len(ids), 1, dtype=torch.long)
@@ -424,21 +549,37 @@ def answer_loss(
     return -(target * log[:, yes] + (1 - target) * log[:, no]).mean()
 
 
-def score(model: T5ForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[float]:
+def answer_ids(tokenizer: PreTrainedTokenizerFast) -> tuple[int, int]:
+    """The first token ids of "Yes" and "No"."""
+    return tokenizer("Yes")["input_ids"][0], tokenizer("No")["input_ids"][0]
+
+
+def score(
+    model: T5ForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]
+) -> list[float]:
     """P(Yes) / (P(Yes) + P(No)) of each text."""
-    yes, no = tokenizer("Yes")["input_ids"][0], tokenizer("No")["input_ids"][0]
+    yes, no = answer_ids(tokenizer)
     order = sorted(range(len(texts)), key=lambda at: len(texts[at]))
     out = [0.0] * len(texts)
     model.eval()
     for at in range(0, len(order), 32):
         rows = order[at : at + 32]
-        batch = tokenizer([texts[row] for row in rows], padding=True, truncation=True, max_length=1024, return_tensors="pt")
+        batch = tokenizer(
+            [texts[row] for row in rows],
+            padding=True,
+            truncation=True,
+            max_length=1024,
+            return_tensors="pt",
+        )
         with torch.no_grad():
             logits = model(
-                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"],
+                input_ids=batch["input_ids"],
+                attention_mask=batch["attention_mask"],
                 decoder_input_ids=torch.zeros(len(rows), 1, dtype=torch.long),
             ).logits[:, 0]
-        for row, value in zip(rows, torch.sigmoid(logits[:, yes] - logits[:, no]).tolist(), strict=True):
+        for row, value in zip(
+            rows, torch.sigmoid(logits[:, yes] - logits[:, no]).tolist(), strict=True
+        ):
             out[row] = value
     return out
 
@@ -450,13 +591,18 @@ def overlap(response: str, history: str) -> float:
     return sum(word in known for word in said) / max(1, len(said))
 
 
-def human_agreement(model: T5ForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, data: Path) -> dict[str, dict[str, float]]:
+def human_agreement(
+    model: T5ForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, data: Path
+) -> dict[str, dict[str, float]]:
     """Spearman with the human scores of Topical-Chat, next to trivial features."""
-    rows = read_rows(data / "unieval/data/topical_chat.json")
+    rows = common.read_rows(data / "unieval/data/topical_chat.json")
     features = {
         "length": [float(len(row["system_output"].split())) for row in rows],
         "distinct_words": [float(len(set(row["system_output"].split()))) for row in rows],
-        "type_token": [len(set(row["system_output"].split())) / max(1, len(row["system_output"].split())) for row in rows],
+        "type_token": [
+            len(set(row["system_output"].split())) / max(1, len(row["system_output"].split()))
+            for row in rows
+        ],
         "overlap": [overlap(row["system_output"], row["source"]) for row in rows],
     }
     out: dict[str, dict[str, float]] = {}
@@ -475,7 +621,11 @@ def area(good: Sequence[float], bad: Sequence[float]) -> float:
 
 
 def synthetic_quality(
-    model: T5ForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, maker: Maker, seed: int, count: int
+    model: T5ForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerFast,
+    maker: Maker,
+    seed: int,
+    count: int,
 ) -> dict[str, dict[str, float]]:
     """By question and fault: probability that a held-out good turn scores above a faulty one."""
     rng = random.Random(seed)
@@ -492,32 +642,19 @@ def synthetic_quality(
     return out
 
 
-def export(model: T5ForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write the model as an ordinary folder with half-precision weights."""
-    folder.mkdir(parents=True, exist_ok=True)
-    half = T5ForConditionalGeneration(model.config)
-    half.load_state_dict(model.state_dict())
-    half.half().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
 def parse() -> argparse.Namespace:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--out", type=Path, default=Path("src/instructmine/assets/starter/unieval"))
-    parser.add_argument("--work", type=Path, default=Path(".scratch/training/unieval"))
-    parser.add_argument("--seed", type=int, default=20261120)
+    parser = common.base_parser(__doc__)
+    parser.add_argument("--out", type=Path, default=common.ASSETS / "unieval")
     parser.add_argument("--vocabulary", type=int, default=4096)
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--hidden", type=int, default=512)
     parser.add_argument("--layers", type=int, default=5)
-    parser.add_argument("--fill-steps", type=int, default=700)
-    parser.add_argument("--answer-steps", type=int, default=1700)
-    parser.add_argument("--tokens", type=int, default=8192, help="tokens in a batch")
+    parser.add_argument("--fill-steps", type=int, default=1100)
+    parser.add_argument("--answer-steps", type=int, default=3000)
+    parser.add_argument("--tokens", type=int, default=4096, help="tokens in a batch")
     parser.add_argument("--longest", type=int, default=384, help="tokens of a training example")
-    parser.add_argument("--rate", type=float, default=1.5e-3)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rate", type=float, default=1.2e-3)
     parser.add_argument("--measure", action="store_true", help="only measure the exported folder")
     return parser.parse_args()
 
@@ -532,84 +669,93 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "topical_chat": human_agreement(model, tokenizer, args.data),
         "synthetic": synthetic_quality(model, tokenizer, maker, args.seed + 1, 4000),
     }
-    (args.work / "measured.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    (args.scratch / "unieval/measured.json").write_text(
+        json.dumps(found, indent=1) + "\n", encoding="utf-8"
+    )
     return found
 
 
 def train(args: argparse.Namespace) -> None:
     """Train, with a checkpoint every 100 steps to resume from."""
-    args.work.mkdir(parents=True, exist_ok=True)
-    random.seed(args.seed)
-    torch.manual_seed(args.seed)
+    work = args.scratch / "unieval"
     maker = Maker(args.data, args.seed, development=False)
     print("rows", maker.counts(), flush=True)
-    folder = args.work / "tokenizer"
-    if folder.exists():
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    if (work / "tokenizer").exists():
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(work / "tokenizer")
     else:
         rng = random.Random(args.seed)
         texts = (maker.example(rng).text.replace("</s>", " ") + " Yes No" for _ in range(30000))
         tokenizer = build_tokenizer(texts, args.vocabulary)
-        tokenizer.save_pretrained(folder)
-    yes, no = tokenizer("Yes")["input_ids"][0], tokenizer("No")["input_ids"][0]
+        tokenizer.save_pretrained(work / "tokenizer")
+    yes, no = answer_ids(tokenizer)
     model = build_model(len(tokenizer), args)
-    print("parameters", sum(p.numel() for p in model.parameters()), "yes/no", yes, no, flush=True)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=args.rate, betas=(0.9, 0.98), weight_decay=0.01)
+    print("parameters", sum(p.numel() for p in model.parameters()), flush=True)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=args.rate, betas=(0.9, 0.98), weight_decay=0.01
+    )
     total = args.fill_steps + args.answer_steps
     step, chunk = 0, 0
-    saved = args.work / "checkpoint.pt"
-    if saved.exists():
-        state = torch.load(saved, weights_only=True)
+    state = common.load_checkpoint(work / "checkpoint.pt")
+    if state:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         step, chunk = state["step"], state["chunk"]
-        print("resumed at", step, flush=True)
-    began, tokens_seen, running = time.time(), 0, 0.0
+    began, tokens, running = time.time(), 0, 0.0
     while step < total:
         rng = random.Random(args.seed * 1000 + chunk)
-        examples = [maker.example(rng) for _ in range(6000)]
+        chunk += 1
         filling = step < args.fill_steps
+        examples = [maker.example(rng) for _ in range(6000)]
         if filling:
             examples = [example for example in examples if example.target == 1.0]
-        encoded = tokenizer([e.text for e in examples], truncation=True, max_length=args.longest)["input_ids"]
-        pairs = list(zip(encoded, (e.target for e in examples), strict=True))
+        encoded = tokenizer(
+            [example.text for example in examples], truncation=True, max_length=args.longest
+        )["input_ids"]
+        pairs = list(zip(encoded, (example.target for example in examples), strict=True))
         for ids, seen, target in batches(pairs, args.tokens, rng):
             if step >= total or filling != (step < args.fill_steps):
                 break
-            at, span = (step, args.fill_steps) if filling else (step - args.fill_steps, args.answer_steps)
-            warm = min(1.0, (at + 1) / (100 if filling else 50))
-            floor = 0.4 if filling else 0.02
+            if filling:
+                factor = common.cosine_lr(step, args.fill_steps, 150, 0.4)
+            else:
+                factor = common.cosine_lr(step - args.fill_steps, args.answer_steps, 100, 0.02)
             for group in optimizer.param_groups:
-                group["lr"] = args.rate * warm * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * at / span)))
-            model.train()
+                group["lr"] = args.rate * factor
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                loss = (
-                    fill_in_loss(model, ids, seen, tokenizer.mask_token_id)
-                    if filling
-                    else answer_loss(model, ids, seen, target, yes, no)
-                )
+                if filling:
+                    loss = fill_in_loss(model, ids, seen, tokenizer.mask_token_id)
+                else:
+                    loss = answer_loss(model, ids, seen, target, yes, no)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             step += 1
-            tokens_seen += int(seen.sum())
+            tokens += int(seen.sum())
             running += loss.item()
-            if step % 20 == 0:
-                rate = tokens_seen / (time.time() - began)
-                print(f"step {step} {'fill' if filling else 'answer'} loss {running / 20:.4f} {rate:.0f} tok/s {time.time() - began:.0f}s", flush=True)
+            if step % 50 == 0:
+                spent = time.time() - began
+                print(f"step {step} loss {running / 50:.4f} {tokens / spent:.0f} tok/s", flush=True)
                 running = 0.0
-            if step % 100 == 0:
-                torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "chunk": chunk + 1}, saved)
-        chunk += 1
-    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "chunk": chunk}, saved)
-    export(model, tokenizer, args.out)
+            if step % 100 == 0 or step == total:
+                common.save_checkpoint(
+                    work / "checkpoint.pt",
+                    {
+                        "model": model.state_dict(),
+                        "optimizer": optimizer.state_dict(),
+                        "step": step,
+                        "chunk": chunk,
+                    },
+                )
+            if step % 500 == 0 or step == total:
+                common.save_half(model, args.out)
+                tokenizer.save_pretrained(args.out)
 
 
 def main() -> None:
     """Train unless told only to measure, then measure the exported folder."""
     args = parse()
-    torch.set_num_threads(args.threads)
+    common.set_up(args.seed, args.threads)
     if not args.measure:
         train(args)
     print(json.dumps(measure(args), indent=1))
