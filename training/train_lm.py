@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from common import (
     ASSETS,
-    T0_FILE,
     Source,
     T0Split,
     base_parser,
@@ -38,8 +37,13 @@ from common import (
     write_card,
 )
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
-from transformers import PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 BOS, EOS, PAD = "<|bos|>", "<|eos|>", "<|pad|>"
 WORDS = (
@@ -53,8 +57,10 @@ CHAT_TEMPLATE = """{{ bos_token }}{% for message in messages %}\
 {% generation %}{{ ' ' + message['content'] + eos_token }}{% endgeneration %}{{ '\\n\\n' }}\
 {% else %}{{ raise_exception('Unknown role: ' + message['role']) }}\
 {% endif %}{% endfor %}{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"""
-STAGES = ((0.65, 256), (0.90, 512), (1.00, 1024))
+STAGES = ((0.50, 256), (0.90, 512), (1.00, 1024))
 """Sequence length while the share of steps done is below the first number."""
+MICRO_TOKENS = 2048
+"""Tokens per forward pass: small enough for the caches of a CPU core."""
 
 
 def main() -> None:
@@ -87,14 +93,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--heads", type=int, default=3)
     parser.add_argument("--mlp", type=int, default=512)
     parser.add_argument("--context", type=int, default=1024, help="tokens")
-    parser.add_argument("--dropout", type=float, default=0.1, help="on residual branches")
+    parser.add_argument("--dropout", type=float, default=0.0, help="on residual branches")
     parser.add_argument("--passage-cap", type=int, default=3, help="times an epoch per passage")
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=1450)
     parser.add_argument("--batch-tokens", type=int, default=8192)
-    parser.add_argument("--lr", type=float, default=3e-3, help="peak, hidden matrices (Muon)")
-    parser.add_argument("--lr-adamw", type=float, default=3e-3, help="peak, embeddings and norms")
+    parser.add_argument("--lr", type=float, default=8e-3, help="peak, hidden matrices (Muon)")
+    parser.add_argument("--lr-adamw", type=float, default=4e-3, help="peak, embeddings and norms")
     parser.add_argument("--weight-decay", type=float, default=0.1)
-    parser.add_argument("--warmup", type=int, default=60)
+    parser.add_argument("--warmup", type=int, default=40)
     parser.add_argument("--save-every", type=int, default=100)
     parser.add_argument("--stop-at", type=int, help="stop after this step (to try a setting out)")
     parser.add_argument("--measure-only", action="store_true", help="measure the saved folder")
@@ -262,11 +268,18 @@ def update(
 ) -> float:
     """One step on one block of tokens; returns the loss."""
     ids = torch.from_numpy(block.astype(np.int64))
-    inputs, labels = ids[:-1].view(-1, length), ids[1:]
-    with torch.autocast("cpu", torch.bfloat16):
-        logits = model(input_ids=inputs, use_cache=False).logits
-        loss = torch.nn.functional.cross_entropy(logits.view(len(labels), -1), labels)
-    loss.backward()
+    total = 0.0
+    for start in range(0, len(ids) - 1, MICRO_TOKENS):
+        inputs = ids[:-1][start : start + MICRO_TOKENS].view(-1, length)
+        labels = ids[1:][start : start + MICRO_TOKENS]
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = model(input_ids=inputs, use_cache=False).logits
+            loss = torch.nn.functional.cross_entropy(
+                logits.view(len(labels), -1), labels, reduction="sum"
+            )
+        loss = loss / (len(ids) - 1)
+        loss.backward()
+        total += loss.item()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     factor = cosine_lr(step, args.steps, args.warmup)
     for stepper, peak in zip(steppers, (args.lr, args.lr_adamw), strict=True):
@@ -274,7 +287,7 @@ def update(
             group["lr"] = peak * factor
         stepper.step()
         stepper.zero_grad(set_to_none=True)
-    return loss.item()
+    return total
 
 
 # ---------------------------------------------------------------------------- measuring

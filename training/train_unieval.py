@@ -498,6 +498,18 @@ def build_model(vocabulary: int, args: argparse.Namespace) -> T5ForConditionalGe
     return model
 
 
+def optimizers(model: T5ForConditionalGeneration) -> list[torch.optim.Optimizer]:
+    """Muon for the hidden matrices, AdamW for the embeddings, position biases and norms."""
+    hidden, rest = [], []
+    for name, weight in model.named_parameters():
+        matrix = weight.ndim == 2 and "shared" not in name and "relative" not in name
+        (hidden if matrix else rest).append(weight)
+    return [
+        torch.optim.Muon(hidden, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, betas=(0.9, 0.98), weight_decay=0.01),
+    ]
+
+
 def batches(
     items: list[tuple[list[int], float]], budget: int, rng: random.Random
 ) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
@@ -650,11 +662,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--hidden", type=int, default=512)
     parser.add_argument("--layers", type=int, default=5)
-    parser.add_argument("--fill-steps", type=int, default=1100)
-    parser.add_argument("--answer-steps", type=int, default=3000)
+    parser.add_argument("--fill-steps", type=int, default=900)
+    parser.add_argument("--answer-steps", type=int, default=2300)
     parser.add_argument("--tokens", type=int, default=4096, help="tokens in a batch")
     parser.add_argument("--longest", type=int, default=384, help="tokens of a training example")
-    parser.add_argument("--rate", type=float, default=1.2e-3)
+    parser.add_argument("--fill-rate", type=float, default=6e-3, help="peak learning rate")
+    parser.add_argument("--answer-rate", type=float, default=3e-3, help="peak learning rate")
     parser.add_argument("--measure", action="store_true", help="only measure the exported folder")
     return parser.parse_args()
 
@@ -690,15 +703,14 @@ def train(args: argparse.Namespace) -> None:
     yes, no = answer_ids(tokenizer)
     model = build_model(len(tokenizer), args)
     print("parameters", sum(p.numel() for p in model.parameters()), flush=True)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=args.rate, betas=(0.9, 0.98), weight_decay=0.01
-    )
+    steppers = optimizers(model)
     total = args.fill_steps + args.answer_steps
     step, chunk = 0, 0
     state = common.load_checkpoint(work / "checkpoint.pt")
     if state:
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        for stepper, saved in zip(steppers, state["optimizers"], strict=True):
+            stepper.load_state_dict(saved)
         step, chunk = state["step"], state["chunk"]
     began, tokens, running = time.time(), 0, 0.0
     while step < total:
@@ -716,11 +728,10 @@ def train(args: argparse.Namespace) -> None:
             if step >= total or filling != (step < args.fill_steps):
                 break
             if filling:
-                factor = common.cosine_lr(step, args.fill_steps, 150, 0.4)
+                rate = args.fill_rate * common.cosine_lr(step, args.fill_steps, 30, 0.3)
             else:
-                factor = common.cosine_lr(step - args.fill_steps, args.answer_steps, 100, 0.02)
-            for group in optimizer.param_groups:
-                group["lr"] = args.rate * factor
+                at = step - args.fill_steps
+                rate = args.answer_rate * common.cosine_lr(at, args.answer_steps, 30, 0.01)
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 if filling:
                     loss = fill_in_loss(model, ids, seen, tokenizer.mask_token_id)
@@ -728,8 +739,11 @@ def train(args: argparse.Namespace) -> None:
                     loss = answer_loss(model, ids, seen, target, yes, no)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            for stepper in steppers:
+                for group in stepper.param_groups:
+                    group["lr"] = rate
+                stepper.step()
+                stepper.zero_grad(set_to_none=True)
             step += 1
             tokens += int(seen.sum())
             running += loss.item()
@@ -742,7 +756,7 @@ def train(args: argparse.Namespace) -> None:
                     work / "checkpoint.pt",
                     {
                         "model": model.state_dict(),
-                        "optimizer": optimizer.state_dict(),
+                        "optimizers": [stepper.state_dict() for stepper in steppers],
                         "step": step,
                         "chunk": chunk,
                     },

@@ -196,12 +196,12 @@ class Worker(Protocol):
         ...
 
 
-class Engine(Protocol):
+class Engine(ABC):
     """Runs jobs somewhere: the only seam for distribution. Order never matters."""
 
+    @abstractmethod
     def run(self, worker: Worker, jobs: Iterable[Any]) -> Iterator[Any]:
-        """Yield one result per job, in any order."""
-        ...
+        """Yield one result per job, in any order; draw jobs lazily, so memory stays bounded."""
 
 
 Progress = Callable[[str, int, int], None]  # (what, done, total): total 0 while unknown

@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -69,10 +69,8 @@ def publish(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise write_error(shown, error) from error
     finally:
         # After the rename there is nothing left to remove; before it, nothing may stay behind.
-        try:
+        with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        except OSError:
-            pass
 
 
 @contextmanager
@@ -109,7 +107,7 @@ def _sync(path: Path) -> None:
     """Flush a file or folder to disk; a folder that cannot be synced is left to the system."""
     descriptor = None
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
         os.fsync(descriptor)
     except OSError:
         if not path.is_dir():

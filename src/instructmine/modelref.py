@@ -68,9 +68,7 @@ class ModelRef:
 def folder_digest(folder: Path) -> str:
     """Return the digest of a model folder: its files' names and contents, not its path."""
     files = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and path.suffix in IDENTITY_SUFFIXES
+        path for path in folder.rglob("*") if path.is_file() and path.suffix in IDENTITY_SUFFIXES
     )
     return digest({str(p.relative_to(folder).as_posix()): _cached_file_digest(p) for p in files})
 

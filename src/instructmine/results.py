@@ -67,6 +67,36 @@ class Ranking:
 
 
 @dataclass(frozen=True)
+class Scoring:
+    """What `score` measured and where it wrote it."""
+
+    scores: ScoreTable
+    manifest: Mapping[str, Any]
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Number of scored pool rows."""
+        return len(self.scores)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do (`--dry-run`).
+
+    rows, rejected, distinct: readable rows, unreadable rows, distinct examples.
+    tokens: prompt and response tokens of the pool, estimated from a sample, by the profile's
+    length tokenizer. work: per indicator rows to score, rows stored, model, and seconds expected
+    from what scoring cost before on this work folder (None where it was never measured).
+    """
+
+    rows: int
+    rejected: int
+    distinct: int
+    tokens: int
+    work: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
 class Selection:
     """What `select` decided about every row of the pool, and where it wrote it.
 
@@ -99,8 +129,9 @@ class Selection:
         """Say what happened to one example, by the beginning of its id."""
         rows = [
             row
-            for row in self.decisions.select(["source", "row", "id", "quality", "rank", "reason"])
-            .to_pylist()
+            for row in self.decisions.select(
+                ["source", "row", "id", "quality", "rank", "reason"]
+            ).to_pylist()
             if str(row["id"]).startswith(example)
         ]
         if not rows:

@@ -121,9 +121,7 @@ class Store:
 
     # ── reading ─────────────────────────────────────────────────────────────────────────────
 
-    def read(
-        self, recipe: Recipe, columns: Sequence[str], ids: npt.NDArray[np.bytes_]
-    ) -> Stored:
+    def read(self, recipe: Recipe, columns: Sequence[str], ids: npt.NDArray[np.bytes_]) -> Stored:
         """Return what is stored for `ids` (repeats allowed), in their order."""
         wanted = pa.array(ids).cast(pa.string())
         n = len(ids)
@@ -133,8 +131,11 @@ class Store:
         values: dict[str, npt.NDArray[Any]] = {}
         tables = self._tables(recipe.key)
         for name in columns:
-            parts = [t.select(["id", name, "reason", "truncated"]) for t in tables
-                     if name in t.column_names]
+            parts = [
+                t.select(["id", name, "reason", "truncated"])
+                for t in tables
+                if name in t.column_names
+            ]
             if not parts:
                 present[:] = False
                 values[name] = np.full(n, np.nan)

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from instructmine.contracts import Worker
+from instructmine.contracts import Engine, Worker
 
 
 @dataclass(frozen=True)
-class LocalEngine:
+class LocalEngine(Engine):
     """Runs jobs in this process, in order."""
 
     def run(self, worker: Worker, jobs: Iterable[Any]) -> Iterator[Any]:

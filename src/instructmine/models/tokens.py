@@ -1,0 +1,120 @@
+"""Token ids of a text whose response has a known place, and how they are cut to fit.
+
+The whole text is tokenised once and the place of the response is read off the tokenizer's
+offsets: tokenising prompt and whole separately lets the boundary drift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from instructmine.errors import ModelError
+from instructmine.models.spec import ModelSpec
+from instructmine.models.templates import Rendered
+
+
+@dataclass(frozen=True)
+class TokenSpan:
+    """Ids of a text; the response is `ids[start:end]`. cut: whether something was left out."""
+
+    ids: list[int]
+    start: int
+    end: int
+    cut: bool = False
+
+    def __len__(self) -> int:
+        """Tokens of the whole text."""
+        return len(self.ids)
+
+    @property
+    def response(self) -> list[int]:
+        """The response's ids."""
+        return self.ids[self.start : self.end]
+
+    def behind(self, token: int) -> TokenSpan:
+        """Return the same text with a token put in front."""
+        return TokenSpan([token, *self.ids], self.start + 1, self.end + 1, self.cut)
+
+    def fit(self, limit: int | None, keep: int = 0) -> TokenSpan:
+        """Cut to `limit` tokens: the prompt from its left, then the response from its right.
+
+        keep: that many tokens at the front (a BOS) and everything behind the response stay.
+        """
+        over = 0 if limit is None else len(self.ids) - limit
+        if over <= 0:
+            return self
+        from_prompt = min(over, self.start - keep)
+        end = max(self.start, self.end - (over - from_prompt))
+        ids = self.ids[:keep] + self.ids[keep + from_prompt : end] + self.ids[self.end :]
+        start = self.start - from_prompt
+        return TokenSpan(ids[:limit], start, min(start + end - self.start, len(ids)), cut=True)
+
+
+class TextEncoder:
+    """Tokenises rendered texts with a model's tokenizer, whatever padding it declares."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._backend = tokenizer.backend_tokenizer
+        self._backend.no_truncation()
+        self._backend.no_padding()
+
+    def spans(self, texts: Sequence[Rendered], *, special: bool = False) -> list[TokenSpan]:
+        """Return the ids of each text and the place of its response in them.
+
+        special: add the tokens that the tokenizer adds by itself; a rendered chat has its own.
+        A token that straddles a boundary belongs to the response.
+        """
+        whole = [text.before + text.response + text.after for text in texts]
+        encodings = self._backend.encode_batch(whole, add_special_tokens=special)
+        return [
+            self._span(encoding, len(text.before), len(text.before) + len(text.response))
+            for encoding, text in zip(encodings, texts, strict=True)
+        ]
+
+    @staticmethod
+    def _span(encoding: Any, start: int, end: int) -> TokenSpan:
+        # A character without a token (a dropped blank) leads on to the next that has one.
+        token = encoding.char_to_token
+        first = next((t for c in range(start, end) if (t := token(c)) is not None), None)
+        if first is None:
+            return TokenSpan(encoding.ids, len(encoding.ids), len(encoding.ids))
+        last = next(t for c in range(end - 1, start - 1, -1) if (t := token(c)) is not None)
+        # One character can be several tokens, of which char_to_token names the first.
+        offsets = encoding.offsets if last + 1 < len(encoding.ids) else ()
+        while last + 1 < len(offsets) and offsets[last + 1] == offsets[last] != (0, 0):
+            last += 1
+        return TokenSpan(
+            encoding.ids, first, max(last + 1, first + 1) if offsets else len(encoding.ids)
+        )
+
+
+def load_tokenizer(spec: ModelSpec) -> Any:
+    """Load a model's tokenizer from its folder. Raises ModelError where there is none that fits."""
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    from instructmine.models.loading import quiet
+
+    known = spec.tokenizer_config.get("tokenizer_class") and spec.config.get("model_type")
+    loader = AutoTokenizer if known else PreTrainedTokenizerFast
+    with quiet():
+        try:
+            tokenizer = loader.from_pretrained(
+                str(spec.folder), local_files_only=True, trust_remote_code=False
+            )
+        except Exception as error:
+            raise ModelError(
+                f"the tokenizer of model '{spec.name}' cannot be loaded ({_first_line(error)}); "
+                "give a folder with tokenizer.json"
+            ) from error
+    if not getattr(tokenizer, "is_fast", False):
+        raise ModelError(
+            f"the tokenizer of model '{spec.name}' gives no character offsets; add its "
+            "tokenizer.json to the folder"
+        )
+    return tokenizer
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"

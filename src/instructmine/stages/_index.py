@@ -1,0 +1,111 @@
+"""One pass over a pool that notes which example stands in which row."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from instructmine.contracts import IdArray, Progress
+from instructmine.errors import PoolError
+from instructmine.files import publish_text
+from instructmine.formats import Pool
+from instructmine.identity import ids_digest
+from instructmine.pool import Example, PoolRow
+
+
+@dataclass(frozen=True)
+class PoolIndex:
+    """Every readable row of a pool, in pool order, without its text (about 50 bytes a row).
+
+    ids: (n,) S32. source: (n,) position in `sources`. row: (n,) 0-based row in its file.
+    """
+
+    pool: Pool
+    sources: tuple[str, ...]
+    ids: IdArray
+    source: npt.NDArray[np.int32]
+    row: npt.NDArray[np.int64]
+    rejected: tuple[PoolRow, ...]
+
+    def __len__(self) -> int:
+        """Number of readable rows."""
+        return len(self.ids)
+
+    @property
+    def digest(self) -> str:
+        """Digest of the pool's ids with repeats, whatever their order."""
+        return ids_digest(self.ids.tolist())
+
+    def first_occurrence(self) -> npt.NDArray[np.bool_]:
+        """Return (n,) bool: True at the first row of every distinct id."""
+        first = np.zeros(len(self), dtype=bool)
+        first[np.unique(self.ids, return_index=True)[1]] = True
+        return first
+
+    def examples(self, wanted: npt.NDArray[np.bool_]) -> Iterator[tuple[int, Example]]:
+        """Yield (position, example) for the wanted rows, streaming the pool once more.
+
+        Raises PoolError when a file has changed since it was indexed.
+        """
+        last = int(np.flatnonzero(wanted)[-1]) if wanted.any() else -1
+        position = -1
+        for row in self.pool:
+            if position == last:
+                return
+            if row.example is None:
+                continue
+            position += 1
+            if position < len(self) and wanted[position]:
+                if row.example.id.encode() != self.ids[position]:
+                    raise PoolError(f"{row.source} changed while it was read; run again")
+                yield position, row.example
+        if position < last:
+            raise PoolError("a pool file became shorter while it was read; run again")
+
+
+def index_pool(pool: Pool, progress: Progress | None = None) -> PoolIndex:
+    """Read a pool once. Raises PoolError when it holds no readable example."""
+    ids = bytearray()
+    source, rows = array("i"), array("q")
+    sources: dict[str, int] = {}
+    rejected: list[PoolRow] = []
+    for count, row in enumerate(pool, start=1):
+        code = sources.setdefault(row.source, len(sources))
+        if row.example is None:
+            rejected.append(row)
+        else:
+            ids += row.example.id.encode()
+            source.append(code)
+            rows.append(row.row)
+        if progress is not None and count % 5000 == 0:
+            progress("reading", count, 0)
+    if not rows:
+        why = f"; row {rejected[0].row}: {rejected[0].rejection}" if rejected else ""
+        raise PoolError(f"no readable example in {', '.join(sources) or 'the pool'}{why}")
+    return PoolIndex(
+        pool=pool,
+        sources=tuple(sources),
+        ids=np.frombuffer(bytes(ids), dtype="S32"),
+        source=np.frombuffer(source, dtype=np.int32),
+        row=np.frombuffer(rows, dtype=np.int64),
+        rejected=tuple(rejected),
+    )
+
+
+def write_rejected(path: Path, rejected: tuple[PoolRow, ...]) -> None:
+    """Write the rows that could not be read: source, row, reason and the text, clipped."""
+    with publish_text(path) as handle:
+        for row in rejected:
+            entry = {
+                "source": row.source,
+                "row": row.row,
+                "reason": row.rejection,
+                "raw": row.raw.encode("utf-8", "replace").decode(),
+            }
+            handle.write(json.dumps(entry, ensure_ascii=False) + "\n")

@@ -1,0 +1,205 @@
+"""Computes what a pool's scores lack, and gathers them from the store.
+
+A job is a chunk of examples that lack a score; a worker scores it and publishes it under the
+indicator's recipe. Whatever was published stays, so running again after any end goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from instructmine.contracts import Batch, Context, Indicator, Scorer
+from instructmine.pool import Example
+from instructmine.recipes import Recipe
+from instructmine.scores import ScoreTable
+from instructmine.stages._index import PoolIndex
+from instructmine.stages._run import Run
+from instructmine.store import Store
+
+# A part is lost with a crash, so chunks are small; a part costs a file, so they grow with the work
+SMALLEST_CHUNK, LARGEST_CHUNK, CHUNKS = 256, 8192, 48
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One indicator to be measured on one pool: its config, wanted columns and recipe."""
+
+    name: str
+    indicator: Indicator
+    columns: tuple[str, ...]
+    recipe: Recipe
+    inputs: tuple[Measurement, ...] = ()
+
+
+@dataclass
+class Tally:
+    """What measuring one indicator did: rows scored now, found in the store, cut, seconds."""
+
+    computed: int = 0
+    stored: int = 0
+    truncated: int = 0
+    unscorable: int = 0
+    seconds: float = 0.0
+
+
+def plan(run: Run, index: PoolIndex, names: Iterable[str]) -> list[Measurement]:
+    """Return the measurements for indicator or column names, each with those it reads."""
+    resolved = run.profile.resolve(names)
+    return [_measurement(run, index, name, columns) for name, columns in resolved.items()]
+
+
+def _measurement(run: Run, index: PoolIndex, name: str, columns: tuple[str, ...]) -> Measurement:
+    indicator = run.profile.indicator(name)
+    pool = index.digest if indicator.scope == "pool" else None
+    inputs = []
+    for other in indicator.inputs:
+        names = tuple(column.name for column in run.profile.indicator(other).columns)
+        inputs.append(_measurement(run, index, other, names))
+    recipe = Recipe.of(name, indicator.identity(), pool=pool)
+    return Measurement(name, indicator, columns, recipe, tuple(inputs))
+
+
+def missing(run: Run, index: PoolIndex, measurement: Measurement) -> np.ndarray:
+    """Return (n,) bool: the rows to score, one per distinct example that lacks a column."""
+    absent = run.store.missing(measurement.recipe, measurement.columns, index.ids)
+    if not absent.any():
+        return absent
+    if measurement.indicator.scope == "pool":
+        return np.ones(len(index), dtype=bool)  # the whole pool is one unit
+    return absent & index.first_occurrence()
+
+
+def measure(run: Run, index: PoolIndex, measurement: Measurement) -> Tally:
+    """Score every row that lacks a score; what it reads is measured first, if it is needed."""
+    wanted = missing(run, index, measurement)
+    total = int(wanted.sum())
+    tally = Tally(stored=len(index) - total if total < len(index) else 0)
+    if total:
+        for other in measurement.inputs:
+            measure(run, index, other)
+        started = time.perf_counter()
+        worker = ScoreWorker(
+            indicator=measurement.indicator,
+            columns=measurement.columns,
+            recipe=measurement.recipe,
+            inputs=tuple(
+                (other.name, other.columns[0], other.recipe) for other in measurement.inputs
+            ),
+            context=run.context,
+            store=run.store,
+        )
+        what = f"scoring {measurement.name}"
+        run.report(what, 0, total)
+        for rows in run.engine.run(worker, _jobs(index, measurement.indicator, wanted)):
+            tally.computed += rows
+            run.report(what, tally.computed, total)
+        tally.seconds = time.perf_counter() - started
+    return tally
+
+
+def _jobs(index: PoolIndex, indicator: Indicator, wanted: np.ndarray) -> Iterator[Batch]:
+    if indicator.scope == "pool":
+        yield Batch(ids=index.ids)
+        return
+    size = int(np.clip(wanted.sum() // CHUNKS, SMALLEST_CHUNK, LARGEST_CHUNK))
+    if not indicator.reads_text:
+        positions = np.flatnonzero(wanted)
+        for start in range(0, len(positions), size):
+            yield Batch(ids=index.ids[positions[start : start + size]])
+        return
+    chunk: list[Example] = []
+    for _, example in index.examples(wanted):
+        chunk.append(example)
+        if len(chunk) == size:
+            yield _batch(chunk)
+            chunk = []
+    if chunk:
+        yield _batch(chunk)
+
+
+def _batch(examples: list[Example]) -> Batch:
+    return Batch(ids=np.array([e.id for e in examples], dtype="S32"), examples=tuple(examples))
+
+
+@dataclass
+class ScoreWorker:
+    """Scores batches and publishes them; opens its model at the first batch."""
+
+    indicator: Indicator
+    columns: tuple[str, ...]
+    recipe: Recipe
+    inputs: tuple[tuple[str, str, Recipe], ...]
+    context: Context
+    store: Store
+    _scorer: Scorer | None = field(default=None, repr=False)
+
+    def __call__(self, batch: Batch) -> int:
+        """Score one batch, publish it, and return the number of rows scored."""
+        if self._scorer is None:
+            self._scorer = self.indicator.open(self.context, self.columns)
+        started = time.perf_counter()
+        inputs = {
+            name: self.store.read(recipe, [column], batch.ids).values[column]
+            for name, column, recipe in self.inputs
+        }
+        scored = self._scorer.score(Batch(batch.ids, batch.examples, inputs))
+        self.store.publish(
+            self.recipe,
+            batch.ids,
+            scored.values,
+            scored.reasons,
+            scored.truncated,
+            seconds=time.perf_counter() - started,
+        )
+        return len(batch.ids)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel without the opened model."""
+        return {**self.__dict__, "_scorer": None}
+
+
+def gather(
+    run: Run, index: PoolIndex, measurements: Sequence[Measurement], tallies: dict[str, Tally]
+) -> ScoreTable:
+    """Return the score table of a pool from the store, and count what is cut or missing."""
+    columns: dict[str, Any] = {
+        "source": pa.DictionaryArray.from_arrays(
+            pa.array(index.source), pa.array(index.sources)
+        ).cast(pa.string()),
+        "row": pa.array(index.row),
+        "id": pa.array(index.ids).cast(pa.string()),
+    }
+    errors: dict[int, list[str]] = {}
+    for measurement in measurements:
+        if measurement.indicator.vector:
+            continue
+        stored = run.store.read(measurement.recipe, measurement.columns, index.ids)
+        tally = tallies[measurement.name]
+        tally.truncated = int(stored.truncated.sum())
+        unscored = np.zeros(len(index), dtype=bool)
+        for name in measurement.columns:
+            values = stored.values[name]
+            columns[name] = pa.array(values, mask=np.isnan(values))
+            unscored |= np.isnan(values)
+        tally.unscorable = int(unscored.sum())
+        for position, reason in stored.reasons.items():
+            if unscored[position]:  # the reason may be for a column that was not asked for
+                errors.setdefault(position, []).append(f"{measurement.name}: {reason}")
+    texts = pa.array(
+        ["; ".join(errors[p]) if p in errors else None for p in range(len(index))], pa.string()
+    )
+    return ScoreTable(pa.table({**columns, "errors": texts}))
+
+
+def vectors(run: Run, index: PoolIndex) -> np.ndarray:
+    """Return the embeddings of a pool's rows, (n, d) float32, computing what is missing."""
+    (measurement,) = plan(run, index, ["embedding"])
+    measure(run, index, measurement)
+    stored = run.store.read(measurement.recipe, measurement.columns, index.ids)
+    return np.asarray(stored.values[measurement.columns[0]])
