@@ -1,8 +1,8 @@
 """Profiles: which models and options stand behind the indicators.
 
 A profile is a TOML file: `name`, `summary`, `rule`, `indicators` (what `score` computes when
-none is named), and one table per indicator with its options. `extends` takes another profile's
-tables first. `--set reward.model=PATH` overrides one field.
+none is named), and one table per indicator or selector with its options. `extends` takes
+another profile's tables first. `--set reward.model=PATH` overrides one field.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from instructmine import plugins
-from instructmine.contracts import Indicator
+from instructmine.contracts import Indicator, Selector
 from instructmine.errors import UsageError
 from instructmine.modelref import ModelRef
 
@@ -37,17 +37,23 @@ class Profile:
     def indicator(self, name: str) -> Indicator:
         """Build one indicator's config, and those it reads, from the profile's options."""
         cls = plugins.load("indicators", name, Indicator)
-        name = plugins.spelling("indicators", name)
-        fields = {f.name: f for f in dataclasses.fields(cls)}
+        inputs = {other: self.indicator(other) for other in cls.inputs}
+        return self._build(cls, plugins.spelling("indicators", name), inputs)  # type: ignore[no-any-return]
+
+    def selector(self, name: str) -> Selector:
+        """Build one selector's config from the profile's options."""
+        cls = plugins.load("selectors", name, Selector)
+        return self._build(cls, plugins.spelling("selectors", name), {})  # type: ignore[no-any-return]
+
+    def _build(self, cls: type, name: str, inputs: Mapping[str, Any]) -> Any:
+        fields = {f.name for f in dataclasses.fields(cls)} - set(inputs)
         hints = typing.get_type_hints(cls)
-        values: dict[str, Any] = {}
+        values = dict(inputs)
         for option, value in self.options.get(name, {}).items():
-            if option not in fields or option in cls.inputs:
-                raise UsageError(plugins.unknown(f"option of {name}", option, fields))
+            if option not in fields:
+                raise UsageError(plugins.unknown(f"option of {name}", option, sorted(fields)))
             values[option] = _coerce(value, hints[option], f"{name}.{option}")
-        for other in cls.inputs:
-            values[other] = self.indicator(other)
-        return cls(**values)  # type: ignore[no-any-return]
+        return cls(**values)
 
     def column_owners(self) -> dict[str, str]:
         """Return column → name of the indicator that gives it, under this profile."""
@@ -86,26 +92,33 @@ class Profile:
         }
 
     def override(self, settings: Iterable[str]) -> Profile:
-        """Apply `indicator.option=value` settings; a column's name stands for its indicator."""
+        """Apply `indicator.option=value` (or selector) settings; a column stands for its owner."""
         options = {name: dict(table) for name, table in self.options.items()}
         for setting in settings:
             path, equals, value = setting.partition("=")
             name, dot, option = path.strip().partition(".")
             if not equals or not dot:
                 raise UsageError(f"cannot read --set {setting}; write indicator.option=value")
-            name = name.replace("-", "_")
-            if name not in plugins.names("indicators"):
-                owner = self.column_owners().get(name)
-                if owner is None:
-                    raise UsageError(
-                        plugins.unknown("indicator", name, plugins.names("indicators"))
-                    )
-                name = owner
+            name = self._option_table(name.strip())
             options.setdefault(name, {})[option.strip()] = value.strip()
         changed = dataclasses.replace(self, options=options)
-        for name in options:
-            changed.indicator(name)  # a wrong option is an error now, not in the middle of a run
+        for name in options:  # a wrong option is an error now, not in the middle of a run
+            if name in plugins.names("indicators"):
+                changed.indicator(name)
+            else:
+                changed.selector(name)
         return changed
+
+    def _option_table(self, name: str) -> str:
+        """Return the indicator or selector that a name stands for; a column is its indicator's."""
+        for group in ("indicators", "selectors"):
+            if plugins.spelling(group, name) in plugins.names(group):
+                return plugins.spelling(group, name)
+        owners = self.column_owners()
+        if name not in owners:
+            known = [*plugins.names("indicators"), *plugins.names("selectors")]
+            raise UsageError(plugins.unknown("indicator or selector", name, known))
+        return owners[name]
 
 
 def load_profile(name: str, settings: Iterable[str] = ()) -> Profile:
@@ -142,9 +155,10 @@ def _read(name: str, above: tuple[str, ...]) -> Profile:
         raise UsageError(f"profile {path}: unknown key '{sorted(odd)[0]}'; see docs/profiles.md")
     options = {key: dict(value) for key, value in base.options.items()} if base else {}
     for key, table in tables.items():
-        if key not in plugins.names("indicators"):
-            known = plugins.names("indicators")
-            raise UsageError(f"profile {path}: " + plugins.unknown("indicator", key, known))
+        known = [*plugins.names("indicators"), *plugins.names("selectors")]
+        if key not in known:
+            unknown = plugins.unknown("indicator or selector", key, known)
+            raise UsageError(f"profile {path}: {unknown}")
         options[key] = {**options.get(key, {}), **table}
     return Profile(
         name=str(plain.get("name", path.stem)),

@@ -73,12 +73,10 @@ def mtld(text: str, threshold: float = 0.72) -> float | None:
     tokens = words(text)
     if not tokens:
         return None
+    if len(set(tokens)) == len(tokens):  # no ratio below 1 anywhere: the text is one factor
+        return float(len(tokens))
     forward = _factors(tokens, threshold)
     backward = _factors(reversed(tokens), threshold)
-    if not forward or not backward:  # no ratio below 1 anywhere: the text is one factor
-        distinct = len(set(tokens)) / len(tokens)
-        whole = 1.0 if distinct == 1 else (1 - distinct) / (1 - threshold)
-        forward, backward = forward or whole, backward or whole
     return (len(tokens) / forward + len(tokens) / backward) / 2
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from instructmine.errors import ModelError
-from instructmine.models.spec import ModelSpec
+from instructmine.models.spec import OPENASSISTANT_REWARD, ModelSpec
 from instructmine.models.templates import Rendered
 
 
@@ -81,13 +81,13 @@ class TextEncoder:
         if first is None:
             return TokenSpan(encoding.ids, len(encoding.ids), len(encoding.ids))
         last = next(t for c in range(end - 1, start - 1, -1) if (t := token(c)) is not None)
-        # One character can be several tokens, of which char_to_token names the first.
-        offsets = encoding.offsets if last + 1 < len(encoding.ids) else ()
-        while last + 1 < len(offsets) and offsets[last + 1] == offsets[last] != (0, 0):
-            last += 1
-        return TokenSpan(
-            encoding.ids, first, max(last + 1, first + 1) if offsets else len(encoding.ids)
-        )
+        ids = encoding.ids
+        stop = last + 1
+        if stop < len(ids):  # one character can be several tokens; char_to_token names the first
+            offsets = encoding.offsets
+            while stop < len(ids) and offsets[stop][0] < min(end, offsets[stop][1]):
+                stop += 1
+        return TokenSpan(ids, first, stop)
 
 
 def load_tokenizer(spec: ModelSpec) -> Any:
@@ -96,8 +96,8 @@ def load_tokenizer(spec: ModelSpec) -> Any:
 
     from instructmine.models.loading import quiet
 
-    known = spec.tokenizer_config.get("tokenizer_class") and spec.config.get("model_type")
-    loader = AutoTokenizer if known else PreTrainedTokenizerFast
+    unknown_to_auto = spec.model_type in ("", OPENASSISTANT_REWARD)
+    loader = PreTrainedTokenizerFast if unknown_to_auto else AutoTokenizer
     with quiet():
         try:
             tokenizer = loader.from_pretrained(

@@ -41,6 +41,8 @@ class Kcenter(Selector):
 def farthest_first(vectors: FloatMatrix, wanted: int) -> IntArray:
     """Return the first `wanted` positions of a farthest-first walk that starts at position 0.
 
+    Fewer, once only copies of those are left.
+
     Exact, though most distances are stale most of the time: a distance to the chosen set only
     shrinks, so a stale one is an upper bound. The walk picks inside the `_BLOCK` farthest, whose
     distances are kept current, as long as the best of them exceeds every bound outside; then one
@@ -60,6 +62,8 @@ def farthest_first(vectors: FloatMatrix, wanted: int) -> IntArray:
         chosen.extend(picks)
         _update(vectors, norms, bound, np.array(picks))
         bound[chosen] = -np.inf
+        if bound.max() <= 0:  # only copies of chosen ones are left: those follow by quality
+            break
     return np.array(chosen, dtype=np.int64)
 
 

@@ -1,0 +1,47 @@
+# `make demo` and `make test` need git, make, Python 3.11 or later and a package index; no more.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+JOBS ?= 2
+export OMP_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM = false
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: setup demo test lint types layers unit bench docs clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: export OMP_NUM_THREADS = 2
+demo: $(STAMP)
+	@mkdir -p build/demo
+	$(BIN)/instructmine select examples/pool.jsonl --size 50 -o build/demo/gold.jsonl --workdir build/demo/work
+
+test: lint types layers unit
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+layers: $(STAMP)
+	$(BIN)/lint-imports
+
+unit: $(STAMP)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks --out build/bench
+
+docs: $(STAMP)
+	$(BIN)/python -m instructmine.cli.reference docs/cli.md
+
+clean:
+	rm -rf build dist $(VENV) .pytest_cache .ruff_cache .mypy_cache
