@@ -1,3 +1,57 @@
-"""Picks the instruction examples worth fine-tuning on, and proves that they were worth it."""
+"""Picks the instruction examples worth fine-tuning on, and proves that they were worth it.
+
+    import instructmine as im
+
+    chosen = im.select("pool.jsonl", size=1000, out="gold.jsonl")
+    scores = im.score("pool.jsonl").scores.to_pandas()
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "score": "instructmine.stages.score",
+    "select": "instructmine.stages.select",
+    "explain": "instructmine.stages.explain",
+    "store_info": "instructmine.stages.store",
+    "store_prune": "instructmine.stages.store",
+    "store_compact": "instructmine.stages.store",
+    "open_pool": "instructmine.formats",
+    "load_profile": "instructmine.config",
+    "Example": "instructmine.pool",
+    "Message": "instructmine.pool",
+    "ScoreTable": "instructmine.scores",
+    "Selection": "instructmine.results",
+    "Scoring": "instructmine.results",
+    "Plan": "instructmine.results",
+    "InstructmineError": "instructmine.errors",
+}
+__all__ = ["__version__", *_HOMES]
+
+if TYPE_CHECKING:
+    from instructmine.config import load_profile
+    from instructmine.errors import InstructmineError
+    from instructmine.formats import open_pool
+    from instructmine.pool import Example, Message
+    from instructmine.results import Plan, Scoring, Selection
+    from instructmine.scores import ScoreTable
+    from instructmine.stages.explain import explain
+    from instructmine.stages.score import score
+    from instructmine.stages.select import select
+    from instructmine.stages.store import store_compact, store_info, store_prune
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that `import instructmine` is instant."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'instructmine' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return sorted(__all__)

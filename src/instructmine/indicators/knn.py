@@ -15,7 +15,7 @@ from instructmine.errors import UsageError
 
 _QUERIES = 4096  # rows searched at once
 _SPARE = 4  # extra neighbours fetched, so that float32 noise seldom hides a true one
-_PAIRS = 2**14  # pairs whose distance is recomputed at once: 50 MB at 384 dimensions
+_PAIRS = 512  # pairs whose distance is recomputed at once: what stays in the cache
 _EPSILON = float(np.finfo(np.float32).eps)
 
 FloatMatrix = npt.NDArray[np.float32]

@@ -73,9 +73,9 @@ def mtld(text: str, threshold: float = 0.72) -> float | None:
     tokens = words(text)
     if not tokens:
         return None
-    if len(set(tokens)) == len(tokens):  # no ratio below 1 anywhere: the text is one factor
-        return float(len(tokens))
     forward = _factors(tokens, threshold)
+    if not forward:  # no word occurs twice: the text is one factor
+        return float(len(tokens))
     backward = _factors(reversed(tokens), threshold)
     return (len(tokens) / forward + len(tokens) / backward) / 2
 
@@ -104,7 +104,8 @@ def _factors(tokens: Iterable[bytes] | Iterable[str], threshold: float) -> float
     for token in tokens:
         if token in seen:
             repeats += 1
-            if len(seen) / (len(seen) + repeats) <= threshold:
+            distinct = len(seen)
+            if distinct / (distinct + repeats) <= threshold:
                 count += 1
                 repeats = 0
                 seen.clear()

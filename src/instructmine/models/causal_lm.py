@@ -21,8 +21,8 @@ from instructmine.modelref import ModelRef
 from instructmine.models.batching import BatchRunner, right_pad
 from instructmine.models.loading import load_model
 from instructmine.models.spec import ModelSpec, StartToken
-from instructmine.models.templates import Renderer, TemplateRefusalError
-from instructmine.models.tokens import TextEncoder, TokenSpan, load_tokenizer
+from instructmine.models.templates import Renderer
+from instructmine.models.tokens import TextEncoder, TokenSpan, encode_turns, load_tokenizer
 from instructmine.pool import Turn
 
 _LOGIT_CELLS = 2**28  # logits of one batch: 1 GiB in float32, whatever the vocabulary
@@ -120,22 +120,94 @@ class CausalLM:
     def spans(self, turns: Sequence[Turn]) -> tuple[list[TokenSpan], dict[int, str]]:
         """Tokenise turns up to the end of their response, cut to the model's limit.
 
-        Where the template cannot render a turn its span is empty and there is a reason.
+        A turn that the template cannot render gets an empty span and a reason.
         """
-        reasons: dict[int, str] = {}
-        texts = []
-        for index, turn in enumerate(turns):
-            try:
-                rendered = self.renderer.turn(turn.history, turn.response)
-            except TemplateRefusalError as error:
-                reasons[index] = f"the chat template refuses it: {error}"
-                rendered = self.renderer.turn((), "") if False else None
-            texts.append(rendered)
-        readable = [index for index, text in enumerate(texts) if text is not None]
-        encoded = self.encoder.spans([texts[index] for index in readable])
-        spans = [TokenSpan([], 0, 0)] * len(turns)
-        for index, span in zip(readable, encoded, strict=True):
-            spans[index] = self._fitted(span)
-            if not spans[index].response:
-                reasons[index] = "the response has no tokens"
+        spans, reasons = encode_turns(self.renderer, self.encoder, turns, to_response_end=True)
+        for index, span in enumerate(spans):
+            if index in reasons:
+                continue
+            # A template writes its own BOS, or none on purpose; plain text is given one.
+            if self.renderer.template.origin == "plain" or span.start == 0:
+                span = span if span.ids[:1] == [self.start] else span.behind(self.start)
+            spans[index] = span.fit(self.max_length, keep=1)
         return spans, reasons
+
+    def span_loss(
+        self, spans: Sequence[TokenSpan]
+    ) -> tuple[npt.NDArray[np.float64], dict[int, str]]:
+        """Return the (n,) mean loss over each span's response, and why some are NaN."""
+
+        def forward(batch: list[int]) -> npt.NDArray[np.float64]:
+            return self._batch_loss([spans[index] for index in batch])
+
+        found, reasons = self.runner.run([len(span) for span in spans], forward)
+        return found[:, 0], reasons
+
+    def _batch_loss(self, spans: Sequence[TokenSpan]) -> npt.NDArray[np.float64]:
+        counts = np.array([len(span.response) for span in spans])
+        cells = int(counts.sum()) * int(self.model.config.get_text_config().vocab_size)
+        if cells > _LOGIT_CELLS and len(spans) > 1:  # long responses, large vocabulary: in parts
+            half = len(spans) // 2
+            return np.vstack([self._batch_loss(spans[:half]), self._batch_loss(spans[half:])])
+        # Causal attention never looks ahead, so padding on the right needs no mask to be unseen;
+        # without one the faster kernels run. Models that read the mask otherwise are given it.
+        ids, mask = right_pad([span.ids for span in spans], self.start, self.model.device)
+        rows = np.repeat(np.arange(len(spans)), counts)
+        columns = np.concatenate([np.arange(span.start - 1, span.end - 1) for span in spans])
+        targets = np.concatenate([np.asarray(span.response) for span in spans])
+        self._wanted = (torch.as_tensor(rows), torch.as_tensor(columns))
+        logits = self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+        if logits.shape[:2] != (1, len(targets)):
+            raise ModelError(
+                f"model '{self.spec.name}' does not compute its logits from its output head alone, "
+                "so it cannot be read by this version"
+            )
+        loss = _token_loss(logits[0], torch.as_tensor(targets, device=logits.device))
+        sums = np.bincount(rows, weights=loss.double().cpu().numpy(), minlength=len(spans))
+        return (sums / counts)[:, None]
+
+    def _only_wanted(self, _head: Any, inputs: tuple[torch.Tensor, ...]) -> Any:
+        """Hand the output head the wanted positions alone, as one row.
+
+        Done here, in front of the head, so that what a model does behind it (scaling,
+        soft-capping) stays as the model has it.
+        """
+        if self._wanted is None:
+            return inputs
+        rows, columns = self._wanted
+        self._wanted = None
+        hidden = inputs[0]
+        return (hidden[rows.to(hidden.device), columns.to(hidden.device)][None], *inputs[1:])
+
+
+def require_causal(spec: ModelSpec) -> None:
+    """Raise ModelError for a folder that was saved as something else than a causal LM."""
+    named = [name for name in spec.architectures if name.endswith(("ForCausalLM", "LMHeadModel"))]
+    if spec.architectures and not named:
+        raise ModelError(
+            f"model '{spec.name}' is a {spec.architectures[0]}, not a causal LM; give a folder "
+            "that holds one"
+        )
+
+
+def _token_id(tokenizer: Any, spec: ModelSpec) -> int:
+    start: StartToken = spec.start_token()
+    if isinstance(start.token, int):
+        return start.token
+    found = tokenizer.convert_tokens_to_ids(start.token)
+    if found is None:
+        raise ModelError(
+            f"the tokenizer of model '{spec.name}' does not know its own {start.kind} token "
+            f"'{start.token}'; get the folder again"
+        )
+    return int(found)
+
+
+def _token_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return the (n,) negative log-likelihood of targets, computed in float32."""
+    step = max(1, _SOFTMAX_CELLS // logits.shape[-1])
+    parts = [
+        torch.nn.functional.cross_entropy(part.float(), wanted, reduction="none")
+        for part, wanted in zip(logits.split(step), targets.split(step), strict=True)
+    ]
+    return torch.cat(parts)

@@ -7,12 +7,13 @@ offsets: tokenising prompt and whole separately lets the boundary drift.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from instructmine.errors import ModelError
 from instructmine.models.spec import OPENASSISTANT_REWARD, ModelSpec
-from instructmine.models.templates import Rendered
+from instructmine.models.templates import Rendered, Renderer, TemplateRefusalError
+from instructmine.pool import Turn
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,30 @@ class TextEncoder:
             while stop < len(ids) and offsets[stop][0] < min(end, offsets[stop][1]):
                 stop += 1
         return TokenSpan(ids, first, stop)
+
+
+def encode_turns(
+    renderer: Renderer, encoder: TextEncoder, turns: Sequence[Turn], *, to_response_end: bool
+) -> tuple[list[TokenSpan], dict[int, str]]:
+    """Render and tokenise turns; a turn that cannot be has an empty span and a reason.
+
+    to_response_end: leave out what the template writes behind the response.
+    """
+    reasons: dict[int, str] = {}
+    texts: dict[int, Rendered] = {}
+    for index, turn in enumerate(turns):
+        try:
+            text = renderer.turn(turn.history, turn.response)
+        except TemplateRefusalError as error:
+            reasons[index] = f"the chat template refuses it: {error}"
+            continue
+        texts[index] = replace(text, after="") if to_response_end else text
+    spans = [TokenSpan([], 0, 0)] * len(turns)
+    for index, span in zip(texts, encoder.spans(list(texts.values())), strict=True):
+        spans[index] = span
+        if not span.response:
+            reasons[index] = "the response has no tokens"
+    return spans, reasons
 
 
 def load_tokenizer(spec: ModelSpec) -> Any:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,16 +18,15 @@ import pyarrow.parquet as pq
 
 from instructmine import formats
 from instructmine.contracts import Progress, Selector
-from instructmine.decontaminate import Contamination, find_contaminated
-from instructmine.dedup import Duplicates, exact_duplicates, near_duplicates
 from instructmine.errors import InstructmineError, UsageError
 from instructmine.files import publish
 from instructmine.results import Candidates, Plan, Ranking, Selection
 from instructmine.rules import load_rule
 from instructmine.rules.linear import LinearRule
-from instructmine.scores import ScoreTable
-from instructmine.selectors._compose import rank_within, stratify
+from instructmine.scores import KEYS, ScoreTable
+from instructmine.selectors._compose import Stratified, Within
 from instructmine.stages._budget import Budget
+from instructmine.stages._exclude import Exclusions
 from instructmine.stages._index import PoolIndex, index_pool, write_rejected
 from instructmine.stages._measure import Measurement, plan, vectors
 from instructmine.stages._run import Run, open_run, provenance
@@ -43,4 +41,257 @@ from instructmine.stages.score import (
 )
 
 TOKENS = ("input_length", "output_length")  # always scored: a size without tokens says little
-Dedup = Literal["exact", "near", "none"]
+
+
+def select(
+    pool: str | Path | Sequence[str | Path],
+    *,
+    out: str | Path | None = None,
+    size: int | None = None,
+    fraction: float | None = None,
+    tokens: int | None = None,
+    rule: str | None = None,
+    selector: str = "top",
+    within: float | None = None,
+    stratify: str | None = None,
+    dedup: str = "exact",
+    decontaminate: Sequence[str | Path] = (),
+    target: str | Path | None = None,
+    output_format: str = "same",
+    indicators: Sequence[str] = (),
+    profile: str = "starter",
+    settings: Sequence[str] = (),
+    mapping: Mapping[str, str] | None = None,
+    allow_unscorable: bool = False,
+    force: bool = False,
+    seed: int = 0,
+    workdir: str | Path | None = None,
+    engine: str = "local",
+    device: str = "auto",
+    threads: int | None = None,
+    progress: Progress | None = None,
+    dry_run: bool = False,
+) -> Selection | Plan:
+    """Choose the best examples of a pool.
+
+    Args:
+        pool: files, folders or hub dataset ids.
+        out: file to write the chosen rows to, best first; the decisions, a manifest and the
+            rejected rows are written beside it. None writes nothing.
+        size, fraction, tokens: the budget, exactly one of them.
+        rule: preset, indicator column or rule file (default: the profile's).
+        selector: how to order; within: only inside this better share by the rule;
+            stratify: "source" keeps the sources' proportions.
+        dedup: "exact", "near" (and exact) or "none".
+        decontaminate: files whose prompts must not occur in the selection.
+        target: file of prompts with good answers, for the selector `target`.
+        output_format: "same" or one of `instructmine list formats`.
+        indicators: more columns to score and keep in the decisions; no part of the choice.
+        force: use a rule although its indicators' recipes differ from yours.
+        seed: for selectors that draw.
+        profile, settings, mapping, allow_unscorable, workdir, engine, device, threads,
+            progress, dry_run: as for `score`.
+
+    Returns:
+        The decision about every row, with the manifest, or a Plan.
+
+    Raises:
+        InstructmineError: in one line, what is wrong, where, and what to do.
+    """
+    skipped = ("progress", "dry_run")
+    arguments = {name: value for name, value in locals().items() if name not in skipped}
+    started = time.perf_counter()
+    budget = Budget(size=size, fraction=fraction, tokens=tokens)
+    formats.check_format(output_format, out)
+    run = open_run(
+        profile=profile, settings=settings, target=target, workdir=workdir, engine=engine,
+        device=device, threads=threads, progress=progress,
+    )  # fmt: skip
+    chosen_selector = compose(run, selector, within, stratify)
+    needs_target = "targets" in chosen_selector.needs
+    if needs_target and target is None:
+        raise UsageError(f"selector '{selector}' needs target examples; pass --target FILE")
+    chosen_rule = pick_rule(run, rule, chosen_selector)
+
+    index = index_pool(formats.open_pool(as_sources(pool), mapping=mapping), progress)
+    columns = chosen_rule.columns if chosen_rule else ()
+    measurements = plan(run, index, (*TOKENS, *columns, *chosen_selector.columns, *indicators))
+    warnings = check_recipes(chosen_rule, measurements, force=force)
+    if dry_run:
+        return plan_work(run, index, measurements)
+
+    scores, tallies = score_index(run, index, measurements, allow_unscorable=True)
+    quality = chosen_rule.predict(scores) if chosen_rule else np.zeros(len(index))
+    read = scores.matrix((*columns, *chosen_selector.columns))
+    exclusions = Exclusions(run, index)
+    exclusions.unscorable(np.isnan(read).any(axis=1), scores)
+    if not allow_unscorable:
+        _refuse_unscorable(exclusions, len(index))
+    exclusions.contaminated(decontaminate)
+    exclusions.duplicates(dedup, quality)
+
+    free = exclusions.free()
+    candidates = Candidates(
+        ids=index.ids[free],
+        quality=quality[free],
+        scores=scores.take(free),
+        embeddings=vectors(run, index)[free] if chosen_selector.needs else None,
+        targets=_target_vectors(run, target, mapping) if needs_target else None,
+    )
+    counts = scores.matrix(TOKENS).sum(axis=1)
+    limit = budget.limit(len(index), counts[free])
+    ranking = chosen_selector.rank(candidates, seed=seed, limit=limit)
+    taken = budget.taken(limit, counts[free][ranking.order])
+    if taken == 0:
+        raise UsageError("the budget is too small for even one example; give a larger one")
+
+    decisions = decide(
+        scores, quality if chosen_rule else None, exclusions.reasons, free, ranking, taken
+    )
+    manifest = {
+        **provenance("select", arguments),
+        **describe(run, index, measurements, tallies),
+        "rule": chosen_rule.to_json() if chosen_rule else None,
+        "selector": {"name": selector, "config": repr(chosen_selector), "seed": seed},
+        "warnings": warnings,
+        "selection": summarise(decisions, counts),
+        "seconds": round(time.perf_counter() - started, 3),
+    }
+    files: dict[str, Path] = {}
+    if out is not None:
+        files = _write(Path(out), index, decisions, manifest, output_format)
+    return Selection(decisions, manifest, files)
+
+
+def compose(run: Run, name: str, within: float | None, stratify: str | None) -> Selector:
+    """Build the selector, inside the better share and per stratum where asked."""
+    selector = run.profile.selector(name)
+    if within is not None:
+        selector = Within(selector=selector, share=within)
+    if stratify is not None:
+        if stratify != "source":
+            raise UsageError(f"cannot stratify by '{stratify}'; only by source")
+        selector = Stratified(selector=selector, by=stratify)
+    return selector
+
+
+def pick_rule(run: Run, name: str | None, selector: Selector) -> LinearRule | None:
+    """Return the rule asked for, the profile's, or none where the selector reads no quality."""
+    if name is None and not selector.uses_quality:
+        return None
+    directions = {
+        column.name: column.direction
+        for owner in set(run.profile.column_owners().values())
+        for column in run.profile.indicator(owner).columns
+    }
+    return load_rule(name or run.profile.rule, directions)
+
+
+def check_recipes(
+    rule: LinearRule | None, measurements: Sequence[Measurement], *, force: bool
+) -> list[str]:
+    """Refuse a rule that was fitted on other measurements; with force, return warnings."""
+    if rule is None:
+        return []
+    recipes = {column: one.recipe.fields for one in measurements for column in one.columns}
+    problems = rule.check(recipes)
+    if problems and not force:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise UsageError(
+            f"rule '{rule.name}' was fitted on other indicators than yours: {problems[0]}{more}; "
+            "use the profile it was made for, another --rule, or --force"
+        )
+    return [f"rule '{rule.name}' forced: {problem}" for problem in problems]
+
+
+def _refuse_unscorable(exclusions: Exclusions, rows: int) -> None:
+    unscorable = [reason for reason in exclusions.reasons if reason]
+    if len(unscorable) > UNSCORABLE_LIMIT * rows:
+        reason, count = Counter(unscorable).most_common(1)[0]
+        raise InstructmineError(
+            f"{len(unscorable)} of {rows} rows cannot be scored (most often, {count} times: "
+            f"{reason}); mend the pool or pass --allow-unscorable"
+        )
+
+
+def _target_vectors(
+    run: Run, target: str | Path | None, mapping: Mapping[str, str] | None
+) -> npt.NDArray[np.float32]:
+    assert target is not None
+    return vectors(run, index_pool(formats.open_pool([target])))
+
+
+def decide(
+    scores: ScoreTable,
+    quality: npt.NDArray[np.float64] | None,
+    reasons: Sequence[str | None],
+    free: npt.NDArray[np.int64],
+    ranking: Ranking,
+    taken: int,
+) -> pa.Table:
+    """Return one row per pool row: its scores, quality, 1-based rank, selected, and reason."""
+    n = len(scores)
+    rank = np.zeros(n, dtype=np.int64)
+    rank[free[ranking.order]] = np.arange(1, len(free) + 1)
+    selected = (rank > 0) & (rank <= taken)
+    why = [
+        reason if reason else "selected" if chosen else "below cut"
+        for reason, chosen in zip(reasons, selected, strict=True)
+    ]
+    table = scores.table.select([*KEYS, *scores.indicators])
+    values = np.full(n, np.nan) if quality is None else quality
+    return (
+        table.append_column("quality", pa.array(values, mask=np.isnan(values)))
+        .append_column("rank", pa.array(rank, mask=rank == 0))
+        .append_column("selected", pa.array(selected))
+        .append_column("reason", pa.array(why, pa.string()))
+    )
+
+
+def summarise(decisions: pa.Table, tokens: npt.NDArray[np.float64]) -> dict[str, Any]:
+    """Return the counts a manifest holds: rows and tokens by source, reasons, quality."""
+    selected = decisions.column("selected").to_numpy(zero_copy_only=False)
+    quality = decisions.column("quality").to_numpy(zero_copy_only=False)
+    sources = np.asarray(decisions.column("source").to_pylist())
+    return {
+        "rows": int(selected.sum()),
+        "tokens": int(np.nansum(tokens[selected])),
+        "pool_rows": len(selected),
+        "pool_tokens": int(np.nansum(tokens)),
+        "sources": {
+            str(name): {
+                "pool": int((sources == name).sum()),
+                "selected": int((selected & (sources == name)).sum()),
+            }
+            for name in np.unique(sources)
+        },
+        "reasons": Selection(decisions, {}).reasons,
+        "mean_quality": {"selected": _mean(quality[selected]), "pool": _mean(quality)},
+    }
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None
+
+
+def _write(
+    out: Path,
+    index: PoolIndex,
+    decisions: pa.Table,
+    manifest: dict[str, Any],
+    output_format: str,
+) -> dict[str, Path]:
+    """Write what stands beside the output, then the output; returns the paths."""
+    files = beside(out, "decisions", "manifest", "rejected")
+    selected = decisions.filter(decisions.column("selected")).sort_by("rank")
+    rows = list(
+        zip(selected.column("source").to_pylist(), selected.column("row").to_pylist(), strict=True)
+    )
+    write_rejected(files["rejected"], index.rejected)
+    with publish(files["decisions"]) as temporary:
+        pq.write_table(decisions, temporary, compression="zstd")
+    written = formats.write_selection(out, index.pool, rows, output_format)
+    manifest["files"] = {what: str(path) for what, path in {**written, **files}.items()}
+    write_manifest(files["manifest"], manifest)
+    return {**written, **files}
