@@ -41,7 +41,7 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks --out build/bench
 
 docs: $(STAMP)
-	$(BIN)/python -m instructmine.cli.reference docs/cli.md
+	$(BIN)/python -m typer instructmine.cli.app utils docs --name instructmine --output docs/cli.md
 
 clean:
 	rm -rf build dist $(VENV) .pytest_cache .ruff_cache .mypy_cache

@@ -264,6 +264,12 @@ def alter_numbers(text: str, rng: random.Random) -> str:
     return "".join(out) + text[at:]
 
 
+def first_sentences(text: str, rng: random.Random) -> str:
+    """Stop at a sentence end in the first half of the text: fluent, and less than was asked."""
+    parts = sentences(text)
+    return " ".join(parts[: rng.randint(1, max(1, len(parts) // 2))])
+
+
 def length_match(text: str, target: str) -> str:
     """Cut a text at a sentence end so that it is about as long as the target, where it can be."""
     limit = max(1, len(target))

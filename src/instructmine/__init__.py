@@ -1,9 +1,7 @@
 """Picks the instruction examples worth fine-tuning on, and proves that they were worth it.
 
-    import instructmine as im
-
-    chosen = im.select("pool.jsonl", size=1000, out="gold.jsonl")
-    scores = im.score("pool.jsonl").scores.to_pandas()
+`import instructmine as im`, then `im.select("pool.jsonl", size=1000, out="gold.jsonl")` or
+`im.score("pool.jsonl").scores.to_pandas()`.
 """
 
 from __future__ import annotations
@@ -30,7 +28,24 @@ _HOMES = {
     "Plan": "instructmine.results",
     "InstructmineError": "instructmine.errors",
 }
-__all__ = ["__version__", *_HOMES]
+__all__ = [
+    "Example",
+    "InstructmineError",
+    "Message",
+    "Plan",
+    "ScoreTable",
+    "Scoring",
+    "Selection",
+    "__version__",
+    "explain",
+    "load_profile",
+    "open_pool",
+    "score",
+    "select",
+    "store_compact",
+    "store_info",
+    "store_prune",
+]
 
 if TYPE_CHECKING:
     from instructmine.config import load_profile

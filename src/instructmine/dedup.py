@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import math
+import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
+from instructmine.errors import UsageError
+from instructmine.pool import Example
+from instructmine.shingles import WordHasher, ngrams, words
+
 IntArray = npt.NDArray[np.int64]
+ShingleSet = npt.NDArray[np.uint32]  # sorted, each once
+
+SHINGLE_WORDS = 2  # words per shingle: one changed word in twenty keeps two texts alike
+_TABLE = 2**22  # slots of the frequency table: 16 MB
+_SLACK = 1e-9  # a similarity of exactly the threshold counts, whatever float makes of it
 
 
 @dataclass(frozen=True)
@@ -49,3 +62,132 @@ def exact_duplicates(
     of = np.full(len(ids), -1, dtype=np.int64)
     of[order] = np.where(first, -1, keeper)
     return Duplicates(of, np.where(of >= 0, 1.0, 0.0))
+
+
+def text_of(example: Example) -> str:
+    """Return the text that near copies are compared by: all messages, in order."""
+    return "\n".join(message.content for message in example.messages)
+
+
+def near_duplicates(
+    texts: Iterable[str],
+    ids: npt.NDArray[np.bytes_],
+    quality: npt.NDArray[np.float64] | None = None,
+    *,
+    threshold: float = 0.8,
+) -> Duplicates:
+    """Find rows whose words nearly equal those of a better row that is kept.
+
+    Rows are walked best quality first, ties by id. A row is a duplicate when the Jaccard
+    similarity of its two-word shingles to those of a *kept* row reaches the threshold; it is
+    attributed to the most similar one. So no kept two are alike, every duplicate is like the
+    row named for it, and the result does not depend on row order or chance.
+
+    Candidates come from prefix filtering (Chaudhuri et al. 2006; Bayardo et al. 2007): two sets
+    that alike must share one of each other's few rarest shingles. Unlike MinHash that misses no
+    pair, so the result is exact. Texts are read once, as a stream; their shingles (4 bytes a
+    word) lie in a temporary file, and memory holds only the rarest ones of each text.
+
+    Args:
+        texts: n texts, aligned with ids; see `text_of`.
+        ids: (n,) example ids, to break ties.
+        quality: (n,) lower is better, NaN last; None counts as all equal.
+        threshold: smallest Jaccard similarity of a duplicate, in (0, 1].
+
+    Raises:
+        UsageError: the threshold is not in (0, 1].
+    """
+    if not 0 < threshold <= 1:
+        raise UsageError(f"the near-duplicate threshold must be in (0, 1], not {threshold}")
+    with tempfile.TemporaryFile(prefix="instructmine-") as file:
+        shingles = _Shingles(file, texts)
+        if len(shingles) != len(ids):
+            raise ValueError(f"{len(shingles)} texts for {len(ids)} ids")
+        keys = (ids,) if quality is None else (ids, quality)
+        return _walk(shingles, np.lexsort(keys), threshold)
+
+
+class _Shingles:
+    """The shingle sets of all texts, on disk, and how frequent a shingle is."""
+
+    def __init__(self, file: IO[bytes], texts: Iterable[str]) -> None:
+        hasher = WordHasher()
+        sizes = [0]
+        self._frequency = np.zeros(_TABLE, dtype=np.int32)
+        for text in texts:
+            found = _shingle_set(text, hasher)
+            self._frequency[found % _TABLE] += 1
+            file.write(found.tobytes())
+            sizes.append(len(found))
+        file.flush()
+        self._starts = np.cumsum(np.array(sizes, dtype=np.int64))
+        self.sizes = np.diff(self._starts)
+        total = int(self._starts[-1])
+        self._all = (
+            np.memmap(file, dtype=np.uint32, mode="r", shape=(total,))
+            if total
+            else np.empty(0, dtype=np.uint32)
+        )
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def of(self, row: int) -> ShingleSet:
+        """Return the shingles of a text."""
+        return np.asarray(self._all[self._starts[row] : self._starts[row + 1]])
+
+    def rarest(self, own: ShingleSet, count: int) -> list[int]:
+        """Return those of the `count` rarest shingles that another text may have too.
+
+        Slots of the table are shared, so a frequency may be too high but never too low; any
+        fixed order makes the filter exact, a rough one only makes it slower.
+        """
+        frequency = self._frequency[own % _TABLE]
+        order = np.lexsort((own, frequency))[:count]
+        return own[order[frequency[order] > 1]].tolist()
+
+
+def _shingle_set(text: str, hasher: WordHasher) -> ShingleSet:
+    found = words(text)
+    if not found:  # only signs: the text itself is its one shingle
+        found = [text.strip()]
+    hashes = ngrams(hasher.hashes(found), min(SHINGLE_WORDS, len(found)))
+    return np.unique((hashes >> np.uint64(32)).astype(np.uint32))
+
+
+def _walk(shingles: _Shingles, order: IntArray, threshold: float) -> Duplicates:
+    of = np.full(len(shingles), -1, dtype=np.int64)
+    similarity = np.zeros(len(shingles))
+    sizes = shingles.sizes
+    kept_with: dict[int, list[int]] = {}  # rare shingle → kept rows, best first
+    for row in order.tolist():
+        own = shingles.of(row)
+        prefix = shingles.rarest(own, len(own) - math.ceil(threshold * len(own) - _SLACK) + 1)
+        found: set[int] = set()
+        for shingle in prefix:
+            found.update(kept_with.get(shingle, ()))
+        if found:
+            rows = np.sort(np.fromiter(found, dtype=np.int64, count=len(found)))
+            other = sizes[rows]
+            smaller, larger = np.minimum(other, len(own)), np.maximum(other, len(own))
+            rows = rows[smaller >= threshold * larger - _SLACK]
+            if len(rows):
+                jaccard = _jaccard(own, rows, shingles)
+                best = jaccard.max()
+                if best >= threshold - _SLACK:
+                    similarity[row] = best
+                    of[row] = rows[jaccard == best][0]
+                    continue
+        for shingle in prefix:
+            kept_with.setdefault(shingle, []).append(row)
+    return Duplicates(of, similarity)
+
+
+def _jaccard(own: ShingleSet, rows: IntArray, shingles: _Shingles) -> npt.NDArray[np.float64]:
+    """Return the Jaccard similarity of one text to others."""
+    others = [shingles.of(row) for row in rows.tolist()]
+    sizes = np.array([len(other) for other in others])
+    joined = np.concatenate(others)
+    place = np.minimum(np.searchsorted(own, joined), len(own) - 1)
+    common = np.add.reduceat((own[place] == joined).astype(np.int64), np.cumsum(sizes) - sizes)
+    return common / (len(own) + sizes - common)

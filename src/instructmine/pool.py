@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from instructmine.identity import example_id
 
@@ -89,3 +89,11 @@ class PoolRow:
     example: Example | None = None
     rejection: str | None = None
     raw: str = field(default="", repr=False)  # the text of a row that could not be read, clipped
+
+
+class RowSource(Protocol):
+    """Where rows can be read again by their places."""
+
+    def fetch(self, places: Sequence[tuple[str, int]]) -> list[PoolRow]:
+        """Return the rows at (source, row) places, in the order asked for."""
+        ...

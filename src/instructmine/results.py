@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from instructmine.errors import UsageError
+from instructmine.pool import PoolRow, RowSource
 from instructmine.scores import ScoreTable
 
 IntArray = npt.NDArray[np.int64]
@@ -106,6 +108,7 @@ class Selection:
     decisions: pa.Table
     manifest: Mapping[str, Any]
     files: Mapping[str, Path] = field(default_factory=dict)
+    pool: RowSource | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         """Number of selected rows."""
@@ -125,18 +128,14 @@ class Selection:
         )
         return dict(Counter(heads).most_common())
 
-    def explain(self, example: str) -> str:
-        """Say what happened to one example, by the beginning of its id."""
-        rows = [
-            row
-            for row in self.decisions.select(
-                ["source", "row", "id", "quality", "rank", "reason"]
-            ).to_pylist()
-            if str(row["id"]).startswith(example)
-        ]
-        if not rows:
-            return f"no row of this pool has an id beginning with {example}"
-        return "\n".join(
-            f"{row['source']}:{row['row']} {row['id'][:12]} rank {row['rank']}: {row['reason']}"
-            for row in rows
-        )
+    @property
+    def ranked(self) -> pa.Table:
+        """The rows of `decisions` that could be chosen, best first."""
+        return self.decisions.filter(self.decisions.column("rank").is_valid()).sort_by("rank")
+
+    def rows(self, decisions: pa.Table) -> list[PoolRow]:
+        """Read the pool rows that some rows of `decisions` are about, in their order."""
+        if self.pool is None:
+            raise UsageError("this selection was made without its pool; open the pool and fetch")
+        sources, rows = (decisions.column(name).to_pylist() for name in ("source", "row"))
+        return self.pool.fetch(list(zip(sources, rows, strict=True)))

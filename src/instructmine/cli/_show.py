@@ -1,4 +1,4 @@
-"""Prints results: one JSON object on stdout, or readable text on stderr."""
+"""Prints results on stdout: readable text, or one JSON object and nothing else."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def emit_json(value: Mapping[str, Any]) -> None:
 
 
 def say(*lines: str) -> None:
-    """Print lines for a person on stderr."""
+    """Print lines for a person on stdout; progress and errors go to stderr."""
     for line in lines:
-        sys.stderr.write(safe(line) + "\n")
+        sys.stdout.write(safe(line) + "\n")
 
 
 def safe(text: str) -> str:

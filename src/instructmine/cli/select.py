@@ -144,25 +144,18 @@ def _show_examples(result: Selection, examples: int) -> None:
     """Print the first and the last of the ranking, with scores, reasons and text."""
     from instructmine.cli._show import clip, say
 
-    ranked = result.decisions.filter(result.decisions.column("rank").is_valid()).sort_by("rank")
-    rows = ranked.to_pylist()
-    texts = {
-        (row["source"], row["row"]): text
-        for row, text in zip(
-            rows[:examples] + rows[-examples:],
-            result.texts(rows[:examples] + rows[-examples:]),
-            strict=True,
-        )
-    }
+    ranked = result.ranked
+    best = ranked.slice(0, examples)
+    worst = ranked.slice(max(len(best), ranked.num_rows - examples))
     columns = [c for m in result.manifest["indicators"].values() for c in m["columns"]]
-    for title, part in (("best", rows[:examples]), ("worst", rows[-examples:])):
-        say("", f"{title} {len(part)} of the ranking:")
-        for row in part:
-            prompt, response = texts[row["source"], row["row"]]
+    for title, part in (("best", best), ("worst", worst)):
+        say("", f"{title} {part.num_rows} of the ranking:")
+        for row, read in zip(part.to_pylist(), result.rows(part), strict=True):
+            assert read.example is not None
             scores = "  ".join(f"{c}={row[c]:.4g}" for c in columns if row.get(c) is not None)
             say(
                 f"  #{row['rank']} {row['id'][:12]} {row['source']}:{row['row']} [{row['reason']}]",
                 f"     {scores}",
-                f"     > {clip(prompt, 88)}",
-                f"     < {clip(response, 88)}",
+                f"     > {clip(read.example.prompt, 88)}",
+                f"     < {clip(read.example.response, 88)}",
             )

@@ -11,6 +11,29 @@ is one public module here, or an entry point of the group `instructmine.formats`
 
 from __future__ import annotations
 
+from instructmine import plugins
+from instructmine.formats._format import Chosen, Format, RecordFormat, Written
 from instructmine.formats._pool import Pool, open_pool
+from instructmine.formats._prompts import Prompt, Prompts, open_prompts
+from instructmine.formats._selection import check_format, write_selection
 
-__all__ = ["Pool", "open_pool"]
+__all__ = [
+    "Chosen",
+    "Format",
+    "Pool",
+    "Prompt",
+    "Prompts",
+    "RecordFormat",
+    "Written",
+    "check_format",
+    "open_pool",
+    "open_prompts",
+    "write_selection",
+]
+
+
+def __getattr__(name: str) -> list[str]:
+    """Return `FORMATS`, the names of the output formats, found when they are asked for."""
+    if name == "FORMATS":
+        return list(plugins.names("formats"))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,7 +10,7 @@ from typing import Any
 
 from instructmine.errors import PoolError
 from instructmine.formats import _containers
-from instructmine.formats._containers import hub
+from instructmine.formats._containers import hub, parquet
 from instructmine.formats._mapping import present
 from instructmine.formats._rows import BrokenFile, Item, Unfit, clip, kind, show
 from instructmine.formats._shapes import Shape, example_messages, recognise
@@ -76,12 +76,11 @@ class PoolFile:
         row = 0 if last is None else last.row + 1
         yield Item(row, None, 0, f"the rest of the file is unreadable: {why}")
 
-    def columns(self) -> list[str]:
-        """Return the column names of the first rows, in order of appearance."""
-        head = itertools.islice(self.items(), HEAD_ROWS)
-        return list(
-            dict.fromkeys(key for r in head if isinstance(r.value, dict) for key in r.value)
-        )
+    def schema(self) -> Any:
+        """Return the Arrow schema of a Parquet file, None for other files."""
+        if isinstance(self.place, Path) and _containers.ending(self.place) == ".parquet":
+            return parquet.schema(self.place)
+        return None
 
 
 class ShapedFile(PoolFile):
@@ -113,24 +112,22 @@ class ShapedFile(PoolFile):
         if not found:
             raise PoolError(
                 f"{self.label} fits no known row shape; its columns: {named(columns)}; "
-                f"name them: {suggestion(columns)}"
+                f"name them: {suggestion(records)}"
             )
         name = found.most_common(1)[0][0]
         self._shape = next(s for record in records if (s := recognise(record)) and s.name == name)
 
     def shape_of(self, record: Mapping[str, Any]) -> Shape | None:
         """Return the shape that reads a record: the file's where it fits, else another known."""
-        if self._mapped is not None or (self._shape is not None and self._shape.fits(record)):
-            return self._shape
-        return recognise(record)
+        return self._mapped or recognise(record, self._shape)
 
     def rows(self, keep: Container[int] | None = None) -> Iterator[PoolRow]:
         """Yield the rows of the file, read as examples or rejected."""
         for item in self.items(keep):
             if item.problem:
-                yield self._rejected(item, item.problem)
+                yield rejected(self.label, item, item.problem)
             elif type(item.value) is not dict:
-                yield self._rejected(item, f"the row is {kind(item.value)}, not an object")
+                yield rejected(self.label, item, f"the row is {kind(item.value)}, not an object")
             else:
                 yield self._row(item)
 
@@ -138,11 +135,11 @@ class ShapedFile(PoolFile):
         record = item.value
         shape = self.shape_of(record)
         if shape is None:
-            return self._rejected(item, self._misfit(record), record)
+            return rejected(self.label, item, self._misfit(record))
         try:
             messages = example_messages(shape.read(record))
         except Unfit as unfit:
-            return self._rejected(item, str(unfit), record)
+            return rejected(self.label, item, str(unfit))
         return PoolRow(self.label, item.row, record, Example(messages, self.label, item.row))
 
     def _misfit(self, record: Mapping[str, Any]) -> str:
@@ -154,10 +151,12 @@ class ShapedFile(PoolFile):
             f"its columns: {named(list(record))}"
         )
 
-    def _rejected(self, item: Item, why: str, record: Mapping[str, Any] | None = None) -> PoolRow:
-        place = f"line {item.line}: " if item.line else ""
-        raw = item.raw if item.problem else show(item.value)
-        return PoolRow(self.label, item.row, record, None, place + clip(why), raw)
+
+def rejected(label: str, item: Item, why: str) -> PoolRow:
+    """Return the row of an item that gives no example; its record is not held, only its text."""
+    place = f"line {item.line}: " if item.line else ""
+    raw = item.raw if item.problem else show(item.value)
+    return PoolRow(label, item.row, None, None, place + clip(why), raw)
 
 
 def reason(error: Exception) -> str:
@@ -182,8 +181,10 @@ def named(columns: list[str]) -> str:
     return (shown or "none") + (f" and {more} more" if more > 0 else "")
 
 
-def suggestion(columns: list[str]) -> str:
-    """Return a `--map` to try, with the user's own columns where two can be guessed."""
+def suggestion(records: list[dict[str, Any]]) -> str:
+    """Return a `--map` to try, with the user's own columns of text where two can be guessed."""
+    columns = list(dict.fromkeys(k for r in records for k, v in r.items() if isinstance(v, str)))
+    columns = [column for column in columns if not column.lower().endswith("id")]
     prompt = _like(columns, ("prompt", "question", "instruct", "query", "input", "user", "ask"))
     response = _like(columns, ("response", "answer", "output", "completion", "reply", "target"))
     if prompt is None or response is None or prompt == response:
@@ -192,4 +193,4 @@ def suggestion(columns: list[str]) -> str:
 
 
 def _like(columns: list[str], words: tuple[str, ...]) -> str | None:
-    return next((c for word in words for c in columns if word in str(c).lower()), None)
+    return next((column for word in words for column in columns if word in column.lower()), None)

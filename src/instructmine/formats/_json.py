@@ -17,8 +17,7 @@ class RowDecoder:
 
     def __init__(self) -> None:
         self._duplicate: str | None = None
-        # scan_once is the C scanner behind json.loads, without its whitespace handling.
-        self._scan = json.JSONDecoder(strict=False, object_pairs_hook=self._object).scan_once
+        self._decoder = json.JSONDecoder(strict=False, object_pairs_hook=self._object)
 
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         record = dict(pairs)
@@ -34,10 +33,7 @@ class RowDecoder:
         for an integer that is too long to convert.
         """
         self._duplicate = None
-        try:
-            return self._scan(text, start)
-        except StopIteration as error:
-            raise json.JSONDecodeError("Expecting value", text, error.value) from None
+        return self._decoder.raw_decode(text, start)
 
     def check(self, value: Any, text: str, start: int, end: int, invalid_bytes: bool) -> None:
         """Refuse the value just decoded from `text[start:end]` if it has no one meaning.
@@ -47,9 +43,9 @@ class RowDecoder:
         """
         if self._duplicate is not None:
             raise Unfit(f"the key {self._duplicate[:80]!r} occurs twice in one object")
-        if not invalid_bytes and text.find("\\ud", start, end) < 0:
-            if text.find("\\uD", start, end) < 0:
-                return
+        escaped = text.find("\\ud", start, end) >= 0 or text.find("\\uD", start, end) >= 0
+        if not (escaped or invalid_bytes):
+            return
         found = _unencodable(value, "")
         if found is not None:
             place, is_byte = found

@@ -17,7 +17,7 @@ from instructmine.formats._shapes import (
 from instructmine.plugins import unknown
 
 MEANINGS = ("prompt", "response", "input", "system", "history", "messages")
-_ABSENT = object()
+ABSENT = object()
 
 
 def mapped_shape(mapping: Mapping[str, str]) -> Shape:
@@ -63,7 +63,7 @@ def mapped_shape(mapping: Mapping[str, str]) -> Shape:
 
 
 def find(record: Record, path: str) -> Any:
-    """Return what lies at a dotted path, or `_ABSENT`."""
+    """Return what lies at a dotted path, or `ABSENT`."""
     if path in record:
         return record[path]
     value: Any = record
@@ -72,16 +72,16 @@ def find(record: Record, path: str) -> Any:
             value = value[step]
         elif isinstance(value, Sequence) and not isinstance(value, str) and step.isdecimal():
             if int(step) >= len(value):
-                return _ABSENT
+                return ABSENT
             value = value[int(step)]
         else:
-            return _ABSENT
+            return ABSENT
     return value
 
 
 def present(record: Record, shape: Shape) -> bool:
     """Tell whether a record has every place that a mapped shape requires."""
-    return all(find(record, path) is not _ABSENT for path in shape.required)
+    return all(find(record, path) is not ABSENT for path in shape.required)
 
 
 def _flat(record: Record, mapping: Mapping[str, str]) -> dict[str, Any]:
@@ -90,6 +90,6 @@ def _flat(record: Record, mapping: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for meaning, path in mapping.items():
         value = find(record, path)
-        if value is not _ABSENT:
+        if value is not ABSENT:
             found[meaning if meaning in fixed else path] = value
     return found

@@ -39,9 +39,9 @@ class Shape:
         return frozenset(self.required + self.optional)
 
     def fits(self, record: Record) -> bool:
-        """Tell whether every required column is filled."""
+        """Tell whether every required column is filled (with more than empty text)."""
         get = record.get
-        return all(get(column) is not None for column in self.required)
+        return all(get(column) not in (None, "") for column in self.required)
 
 
 def text(record: Record, column: str) -> str:
@@ -244,22 +244,28 @@ SHAPES: tuple[Shape, ...] = (
         ("input", *_TURNS),
         prompted("instruction", "chosen", "input"),
     ),
-    Shape(
-        "preference on conversations", ("chosen", "rejected"), SYSTEM_COLUMNS, chosen_conversation
-    ),
+    Shape("chosen conversation", ("chosen", "rejected"), SYSTEM_COLUMNS, chosen_conversation),
     Shape("input/output", ("input", "output"), _TURNS, prompt_response("input", "output")),
     Shape("inputs/targets", ("inputs", "targets"), _TURNS, prompt_response("inputs", "targets")),
 )
 
 
-def recognise(record: Record) -> Shape | None:
-    """Return the first shape whose columns are filled, else the first whose columns exist."""
-    for shape in SHAPES:
-        if shape.fits(record):
-            return shape
-    for shape in SHAPES:
-        if all(column in record for column in shape.required):
-            return shape
+def recognise(record: Record, own: Shape | None = None) -> Shape | None:
+    """Return the shape of a record: the file's own where it fits as well as any other.
+
+    A shape whose columns are filled comes before one whose columns are only not null, and that
+    before one whose columns merely exist: unions of files leave columns empty.
+    """
+    if own is not None and own.fits(record):
+        return own
+    filled = {name for name, value in record.items() if value not in (None, "")}
+    not_null = {name for name, value in record.items() if value is not None}
+    for names in (filled, not_null, set(record)):
+        if own is not None and names.issuperset(own.required):
+            return own
+        for shape in SHAPES:
+            if names.issuperset(shape.required):
+                return shape
     return None
 
 

@@ -63,7 +63,9 @@ class ExampleScorer:
         reasons: dict[int, str] = {}
         for position, example in enumerate(batch.examples):
             found = example.turns
-            for number, turn in enumerate(found, start=1):
+            # With "last" the other turns have no say, so they are not read at all.
+            first = max(0, len(found) - 1) if self.aggregate == "last" else 0
+            for number, turn in enumerate(found[first:], start=first + 1):
                 label = f"turn {number}: " if len(found) > 1 else ""
                 if not turn.response.strip() and not self.scorer.empty_response_is_scorable:
                     reasons.setdefault(position, f"{label}empty response")

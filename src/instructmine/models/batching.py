@@ -15,7 +15,7 @@ import torch
 
 CPU_BATCH_TOKENS = 2048  # larger ones fall out of the caches and are slower
 GPU_BATCH_TOKENS = 32_768
-_WASTE = 0.05  # a batch is closed before its padding passes this share
+_WASTE = 0.04  # a batch is closed before its padding passes this share
 _MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 
 Forward = Callable[[list[int]], npt.NDArray[np.float64]]
@@ -26,11 +26,13 @@ def default_budget(device: torch.device) -> int:
     return CPU_BATCH_TOKENS if device.type == "cpu" else GPU_BATCH_TOKENS
 
 
-def plan(lengths: Sequence[int], budget: int, indices: Sequence[int] | None = None) -> list[list[int]]:
+def plan(
+    lengths: Sequence[int], budget: int, indices: Sequence[int] | None = None
+) -> list[list[int]]:
     """Split positions into batches of like length, longest first.
 
     A batch's padded size stays within `budget` tokens (a longer text is a batch by itself), and
-    its padding within 5 %, once it is an eighth full.
+    its padding within 4 %, once it is a sixteenth full.
     """
     chosen = range(len(lengths)) if indices is None else indices
     order = sorted(chosen, key=lambda index: (-lengths[index], index))
@@ -40,7 +42,7 @@ def plan(lengths: Sequence[int], budget: int, indices: Sequence[int] | None = No
         length = max(1, lengths[index])
         count = len(batches[-1]) + 1 if batches else 0
         padded = count * widest
-        wasteful = padded - real - length > _WASTE * padded and real >= budget / 8
+        wasteful = padded - real - length > _WASTE * padded and real >= budget / 16
         if not batches or padded > budget or wasteful:
             batches.append([])
             widest, real = length, 0

@@ -182,8 +182,7 @@ class CausalLM:
 
 def require_causal(spec: ModelSpec) -> None:
     """Raise ModelError for a folder that was saved as something else than a causal LM."""
-    named = [name for name in spec.architectures if name.endswith(("ForCausalLM", "LMHeadModel"))]
-    if spec.architectures and not named:
+    if spec.architectures and not spec.is_causal_lm:
         raise ModelError(
             f"model '{spec.name}' is a {spec.architectures[0]}, not a causal LM; give a folder "
             "that holds one"

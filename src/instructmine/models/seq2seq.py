@@ -94,10 +94,11 @@ class YesNoModel:
         def forward(batch: list[int]) -> npt.NDArray[np.float64]:
             ids, mask = right_pad([spans[i].ids for i in batch], self._pad, self.runner.device)
             first = torch.full((len(batch), 1), self._start, device=ids.device)
-            logits = self.model(
+            output = self.model(
                 input_ids=ids, attention_mask=mask, decoder_input_ids=first, use_cache=False
-            ).logits[:, 0].float()
-            return torch.sigmoid(logits[:, 0] - logits[:, 1]).double().cpu().numpy()[:, None]
+            )
+            yes, no = output.logits[:, 0].double().unbind(1)
+            return torch.sigmoid(yes - no).cpu().numpy()[:, None]
 
         found, reasons = self.runner.run([len(span) for span in spans], forward)
         cut = frozenset(index for index, span in enumerate(spans) if span.cut)
@@ -133,7 +134,7 @@ def _first_ids(tokenizer: Any, spec: ModelSpec) -> tuple[int, int]:
     unknown = tokenizer.unk_token_id
     if not all(ids) or ids[0][0] == ids[1][0] or unknown in (ids[0][0], ids[1][0]):
         raise ModelError(
-            f"the tokenizer of model '{spec.name}' has no tokens that tell \"Yes\" from \"No\"; "
+            f"the tokenizer of model '{spec.name}' has no tokens that tell Yes from No; "
             "give a model trained on UniEval's questions"
         )
     return ids[0][0], ids[1][0]

@@ -31,6 +31,13 @@ _LENGTH_KEYS = (
     "max_sequence_length",
     "seq_length",
 )
+_FILES = (
+    "config.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "modules.json",
+)
 _NO_LIMIT = 10**6  # tokenizers write 1e30 for "no limit"; no real model reads a million tokens
 
 
@@ -47,7 +54,8 @@ class ModelSpec:
     """The facts of a model folder that numbers depend on.
 
     name: the model as the user named it, for messages. config and tokenizer_config are the
-    parsed JSON files; chat_template is Jinja source, or None where the folder has none.
+    parsed JSON files; chat_template is Jinja source, or None where the folder has none. modules
+    are the steps of a sentence-transformers folder.
     """
 
     name: str
@@ -55,6 +63,7 @@ class ModelSpec:
     config: Mapping[str, Any]
     tokenizer_config: Mapping[str, Any]
     chat_template: str | None
+    modules: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def model_type(self) -> str:
@@ -76,6 +85,29 @@ class ModelSpec:
         found.append(self.tokenizer_config.get("model_max_length"))
         limits = [int(value) for value in found if value and 0 < value < _NO_LIMIT]
         return min(limits, default=None)
+
+    @property
+    def is_static_encoder(self) -> bool:
+        """Whether the folder holds one vector per token, and at most a normalising step."""
+        kinds = [str(item.get("type")).rpartition(".")[2] for item in self.modules]
+        if not kinds:
+            return self.model_type == "model2vec"
+        return kinds[0] == "StaticEmbedding" and set(kinds[1:]) <= {"Normalize"}
+
+    @property
+    def is_causal_lm(self) -> bool:
+        """Whether the weights were saved from a causal LM."""
+        return any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in self.architectures)
+
+    def encoder_length(self, asked: int | None) -> int | None:
+        """Return the token limit in force when the folder serves as a sentence encoder."""
+        if self.is_static_encoder:  # a mean of any number of vectors
+            return asked
+        declared = _json(self.name, self.folder / "sentence_bert_config.json").get("max_seq_length")
+        own = self.max_length(asked)
+        return min(
+            (limit for limit in (own, declared if asked is None else None) if limit), default=None
+        )
 
     def max_length(self, asked: int | None) -> int | None:
         """Return the token limit in force: what was asked, else the model's own.
@@ -134,8 +166,7 @@ class ModelSpec:
     def read(cls, model: ModelRef) -> ModelSpec:
         """Read a model's facts. Raises ModelError where the folder or a file in it is unfit."""
         folder = model.folder()
-        files = ("config.json", "tokenizer_config.json", "special_tokens_map.json")
-        stamps = tuple(_stamp(folder / name) for name in (*files, "chat_template.jinja"))
+        stamps = tuple(_stamp(folder / name) for name in _FILES)
         return _read(str(model), folder, stamps)
 
 
@@ -163,21 +194,33 @@ def _read(name: str, folder: Path, _stamps: tuple[tuple[int, int], ...]) -> Mode
         config=_json(name, folder / "config.json"),
         tokenizer_config=tokenizer_config,
         chat_template=_chat_template(folder, tokenizer_config),
+        modules=_modules(name, folder / "modules.json"),
     )
 
 
 def _json(name: str, path: Path) -> dict[str, Any]:
+    value = _any_json(name, path, {})
+    if not isinstance(value, dict):
+        raise ModelError(f"model '{name}': {path.name} is no JSON object; get it again")
+    return value
+
+
+def _modules(name: str, path: Path) -> tuple[Mapping[str, Any], ...]:
+    value = _any_json(name, path, [])
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise ModelError(f"model '{name}': {path.name} is no list of modules; get it again")
+    return tuple(value)
+
+
+def _any_json(name: str, path: Path, absent: Any) -> Any:
     if not path.is_file():
-        return {}
+        return absent
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(
             f"model '{name}': {path.name} cannot be read ({error}); get it again"
         ) from error
-    if not isinstance(value, dict):
-        raise ModelError(f"model '{name}': {path.name} is no JSON object; get it again")
-    return value
 
 
 def _chat_template(folder: Path, tokenizer_config: Mapping[str, Any]) -> str | None:

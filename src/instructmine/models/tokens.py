@@ -46,11 +46,13 @@ class TokenSpan:
         over = 0 if limit is None else len(self.ids) - limit
         if over <= 0:
             return self
-        from_prompt = min(over, self.start - keep)
+        from_prompt = min(over, max(0, self.start - keep))
         end = max(self.start, self.end - (over - from_prompt))
-        ids = self.ids[:keep] + self.ids[keep + from_prompt : end] + self.ids[self.end :]
-        start = self.start - from_prompt
-        return TokenSpan(ids[:limit], start, min(start + end - self.start, len(ids)), cut=True)
+        kept = min(keep, self.start)
+        prompt = self.ids[:kept] + self.ids[kept + from_prompt : self.start]
+        start = len(prompt)
+        ids = (prompt + self.ids[self.start : end] + self.ids[self.end :])[:limit]
+        return TokenSpan(ids, start, min(start + end - self.start, len(ids)), cut=True)
 
 
 class TextEncoder:

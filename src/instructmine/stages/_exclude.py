@@ -8,16 +8,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from instructmine.decontaminate import Decontaminator, EvalPrompt
+from instructmine.dedup import Duplicates, exact_duplicates, near_duplicates, text_of
+from instructmine.errors import UsageError
+from instructmine.formats import open_prompts
+from instructmine.plugins import unknown
 from instructmine.scores import ScoreTable
 from instructmine.stages._index import PoolIndex
-from instructmine.stages._run import Run
 
 
 class Exclusions:
     """Gathers reasons row by row; the first reason found for a row stands."""
 
-    def __init__(self, run: Run, index: PoolIndex) -> None:
-        self.run = run
+    def __init__(self, index: PoolIndex) -> None:
         self.index = index
         self.reasons: list[str | None] = [None] * len(index)
 
@@ -30,3 +33,49 @@ class Exclusions:
         errors = scores.table.column("errors")
         for position in np.flatnonzero(rows):
             self.reasons[position] = f"unscorable: {errors[int(position)].as_py() or 'no value'}"
+
+    def contaminated(self, evaluations: Sequence[str | Path]) -> None:
+        """Exclude rows whose prompt occurs in one of the evaluation files."""
+        if not evaluations:
+            return
+        prompts = open_prompts(list(evaluations))
+        decontaminator = Decontaminator(EvalPrompt(*prompt) for prompt in prompts)
+        for position, example in self.index.examples(self._mask()):
+            hit = decontaminator.check(example)
+            if hit is not None:
+                self.reasons[position] = f"contaminated by {hit}"
+
+    def duplicates(self, kind: str, quality: npt.NDArray[np.float64] | None) -> None:
+        """Exclude all but the best copy: `exact`, `near` (exact first), or `none`.
+
+        Raises UsageError for another kind.
+        """
+        if kind not in ("exact", "near", "none"):
+            raise UsageError(unknown("kind of dedup", kind, ("exact", "near", "none")))
+        if kind == "none":
+            return
+        free, own = self._free_and(quality)
+        self._mark(free, exact_duplicates(self.index.ids[free], own), "duplicate")
+        if kind == "near":
+            free, own = self._free_and(quality)
+            texts = (text_of(example) for _, example in self.index.examples(self._mask()))
+            found = near_duplicates(texts, self.index.ids[free], own)
+            self._mark(free, found, "near-duplicate")
+
+    def _mark(self, free: npt.NDArray[np.int64], found: Duplicates, word: str) -> None:
+        index = self.index
+        for position in np.flatnonzero(~found.kept):
+            other = free[found.of[position]]
+            place = f"{index.sources[index.source[other]]}:{index.row[other]}"
+            self.reasons[free[position]] = f"{word} of {place}"
+
+    def _mask(self) -> npt.NDArray[np.bool_]:
+        mask = np.zeros(len(self.index), dtype=bool)
+        mask[self.free()] = True
+        return mask
+
+    def _free_and(
+        self, quality: npt.NDArray[np.float64] | None
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64] | None]:
+        free = self.free()
+        return free, None if quality is None else quality[free]

@@ -123,12 +123,12 @@ def select(
     scores, tallies = score_index(run, index, measurements, allow_unscorable=True)
     quality = chosen_rule.predict(scores) if chosen_rule else np.zeros(len(index))
     read = scores.matrix((*columns, *chosen_selector.columns))
-    exclusions = Exclusions(run, index)
+    exclusions = Exclusions(index)
     exclusions.unscorable(np.isnan(read).any(axis=1), scores)
     if not allow_unscorable:
         _refuse_unscorable(exclusions, len(index))
     exclusions.contaminated(decontaminate)
-    exclusions.duplicates(dedup, quality)
+    exclusions.duplicates(dedup, quality if chosen_rule else None)
 
     free = exclusions.free()
     candidates = Candidates(
@@ -159,8 +159,8 @@ def select(
     }
     files: dict[str, Path] = {}
     if out is not None:
-        files = _write(Path(out), index, decisions, manifest, output_format)
-    return Selection(decisions, manifest, files)
+        files = write_selected(Path(out), index, decisions, manifest, output_format)
+    return Selection(decisions, manifest, files, index.pool)
 
 
 def compose(run: Run, name: str, within: float | None, stratify: str | None) -> Selector:
@@ -275,7 +275,7 @@ def _mean(values: npt.NDArray[np.float64]) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
-def _write(
+def write_selected(
     out: Path,
     index: PoolIndex,
     decisions: pa.Table,
@@ -284,14 +284,12 @@ def _write(
 ) -> dict[str, Path]:
     """Write what stands beside the output, then the output; returns the paths."""
     files = beside(out, "decisions", "manifest", "rejected")
-    selected = decisions.filter(decisions.column("selected")).sort_by("rank")
-    rows = list(
-        zip(selected.column("source").to_pylist(), selected.column("row").to_pylist(), strict=True)
-    )
     write_rejected(files["rejected"], index.rejected)
     with publish(files["decisions"]) as temporary:
         pq.write_table(decisions, temporary, compression="zstd")
-    written = formats.write_selection(out, index.pool, rows, output_format)
+    chosen = Selection(decisions, manifest, pool=index.pool)
+    rows = chosen.rows(chosen.selected)
+    written = formats.write_selection(rows, out, format=output_format, pool=index.pool)
     manifest["files"] = {what: str(path) for what, path in {**written, **files}.items()}
     write_manifest(files["manifest"], manifest)
     return {**written, **files}

@@ -1,8 +1,8 @@
 """Containers: how rows lie in a file. One file per container, each with one `read` function.
 
 `read(path, keep=None)` yields an `Item` per row, in file order, with memory bounded by a row or
-a batch. It turns a bad row into an item with a problem and raises `BrokenFile`, OSError or
-EOFError where the file cannot be read on. To add a container, write such a file and give its
+a batch. It turns a bad row into an item with a problem and raises `BrokenFile` or one
+of `UNREADABLE` where the file cannot be read on. To add a container, write such a file and give its
 file name endings in `READERS`.
 """
 
@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Protocol
 
 from instructmine.errors import PoolError
+from instructmine.formats._containers._bytes import UNREADABLE, Chunks
 from instructmine.formats._rows import Item
+
+__all__ = ["READERS", "UNREADABLE", "Read", "ending", "known", "reader"]
 
 READERS = {
     ".json": "json_array",  # or jsonl: the content decides, for all three
@@ -27,8 +30,6 @@ READERS = {
     ".tsv": "delimited",
 }
 COMPRESSED = (".gz", ".zst")
-UNREADABLE = (OSError, EOFError)  # what reading may raise besides BrokenFile
-_PEEK = 1 << 20
 
 
 class Read(Protocol):
@@ -53,7 +54,7 @@ def known(path: Path) -> bool:
 
 
 def reader(path: Path) -> Read:
-    """Return what reads a file. Raises PoolError for an unknown ending; OSError, EOFError."""
+    """Return what reads a file. Raises PoolError for an unknown ending, `UNREADABLE`."""
     name = READERS.get(ending(path))
     if name is None:
         raise PoolError(
@@ -62,15 +63,14 @@ def reader(path: Path) -> Read:
         )
     if name in ("json_array", "jsonl"):
         name = _json_kind(path)
-    return importlib.import_module(f"{__name__}.{name}").read
+    read: Read = importlib.import_module(f"{__name__}.{name}").read
+    return read
 
 
 def _json_kind(path: Path) -> str:
     """Tell an array from JSON lines by content: endings are often wrong."""
-    from instructmine.formats._containers._bytes import open_bytes
-
-    with open_bytes(path) as handle:
-        head = handle.read(_PEEK)
+    with Chunks(path) as chunks:
+        head = chunks.read()
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise PoolError(f"{path} is UTF-16 text; convert it: iconv -f UTF-16 -t UTF-8 {path.name}")
     head = head.removeprefix(codecs.BOM_UTF8).lstrip()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -11,12 +12,13 @@ GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 CHUNK = 1 << 20
 MAX_ROW_BYTES = 256 << 20  # a longer "row" is a broken file, and would not fit beside a model
+UNREADABLE = (OSError, EOFError, zlib.error)  # what reading a broken or cut file may raise
 
 
 def open_bytes(path: Path) -> BinaryIO:
     """Open a file for reading, through gzip or Zstandard if its first bytes say so.
 
-    Raises OSError or EOFError, here or while reading, where the file cannot be read on.
+    Raises one of `UNREADABLE`, here or while reading, where the file cannot be read on.
     """
     handle = path.open("rb")
     magic = handle.read(4)
@@ -27,6 +29,37 @@ def open_bytes(path: Path) -> BinaryIO:
     if magic == ZSTD_MAGIC:
         return io.BufferedReader(_ZstdStream(handle), CHUNK)
     return handle
+
+
+class Chunks:
+    """Reads a file in large pieces and gives out all there is before it raises an error."""
+
+    def __init__(self, path: Path) -> None:
+        self._handle: Any = open_bytes(path)
+        self._error: Exception | None = None
+
+    def __enter__(self) -> Chunks:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._handle.close()
+
+    def read(self, size: int = CHUNK) -> bytes:
+        """Return `size` bytes, fewer at the end or before an error, which the next call raises."""
+        parts = []
+        while size > 0 and self._error is None:
+            try:
+                data = self._handle.read1(size)
+            except UNREADABLE as error:
+                self._error = error
+                break
+            if not data:
+                break
+            parts.append(data)
+            size -= len(data)
+        if not parts and self._error is not None:
+            raise self._error
+        return b"".join(parts)
 
 
 class _ZstdStream(io.RawIOBase):

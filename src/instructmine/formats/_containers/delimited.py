@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Container, Iterator
 from pathlib import Path
+from typing import Any
 
 from instructmine.formats._containers import ending
 from instructmine.formats._containers._bytes import open_bytes
@@ -41,7 +42,7 @@ def read(path: Path, keep: Container[int] | None = None) -> Iterator[Item]:
         yield from _items(lines, header, keep)
 
 
-def _items(lines: "csv._reader", header: list[str], keep: Container[int] | None) -> Iterator[Item]:
+def _items(lines: Any, header: list[str], keep: Container[int] | None) -> Iterator[Item]:
     row = -1
     while True:
         line = lines.line_num + 1

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from instructmine.errors import MissingExtraError, PoolError
 from instructmine.formats._rows import Item
 
+_NAME = r"\w[\w.-]*"
 _ID = re.compile(
-    r"(?:hf://(?:datasets/)?)?(?P<repo>[\w.-]+/[\w.-]+)(?:/(?P<config>[\w.-]+))?(?::(?P<split>[\w.-]+))?"
+    rf"(?:hf://(?:datasets/)?)?(?P<repo>{_NAME}/{_NAME})(?:/(?P<config>{_NAME}))?(?::(?P<split>{_NAME}))?"
 )
 
 

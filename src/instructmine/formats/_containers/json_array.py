@@ -12,9 +12,9 @@ import json
 import re
 from collections.abc import Container, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from instructmine.formats._containers._bytes import CHUNK, MAX_ROW_BYTES, open_bytes
+from instructmine.formats._containers._bytes import CHUNK, MAX_ROW_BYTES, Chunks
 from instructmine.formats._json import RowDecoder, explain
 from instructmine.formats._rows import Item, Unfit, clip
 
@@ -30,8 +30,8 @@ def read(path: Path, keep: Container[int] | None = None) -> Iterator[Item]:
     Where the array is broken the rows before are kept and one last item says so, with the byte
     offset: nothing after it can be trusted to be a row.
     """
-    with open_bytes(path) as handle:
-        yield from _Array(handle).items()
+    with Chunks(path) as chunks:
+        yield from _Array(chunks).items()
 
 
 class _Broken(Exception):
@@ -46,8 +46,8 @@ class _Broken(Exception):
 class _Array:
     """Walks the elements of one array over a window of decoded text."""
 
-    def __init__(self, handle: BinaryIO) -> None:
-        self._handle = handle
+    def __init__(self, chunks: Chunks) -> None:
+        self._chunks = chunks
         # Invalid bytes become lone surrogates and come back as the same bytes when encoded.
         self._utf8 = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._decoder = RowDecoder()
@@ -157,7 +157,7 @@ class _Array:
             return False
         if len(self._window) - start > MAX_ROW_BYTES:
             raise _Broken(f"a row is longer than {MAX_ROW_BYTES >> 20} MB", start)
-        data = self._handle.read(max(CHUNK, len(self._window) - start))
+        data = self._chunks.read(max(CHUNK, len(self._window) - start))
         self._ended = not data
         text = self._utf8.decode(data, final=self._ended)
         if not self._invalid_bytes and not text.isascii():

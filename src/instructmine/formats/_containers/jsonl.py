@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 from pathlib import Path
 
-from instructmine.formats._containers._bytes import CHUNK, MAX_ROW_BYTES, open_bytes
+from instructmine.formats._containers._bytes import MAX_ROW_BYTES, Chunks
 from instructmine.formats._json import RowDecoder, explain
 from instructmine.formats._rows import Item, Unfit, clip
 
@@ -55,11 +55,11 @@ def _item(decoder: RowDecoder, row: int, line: int, data: bytes) -> Item:
 
 def _lines(path: Path) -> Iterator[bytes | None]:
     """Yield lines without their end; None stands for one too long to hold."""
-    with open_bytes(path) as handle:
+    with Chunks(path) as chunks:
         parts: list[bytes] = []  # the beginning of the line that the next chunk goes on with
         size = 0
         first = True
-        while chunk := handle.read(CHUNK):
+        while chunk := chunks.read():
             if first:
                 chunk = chunk.removeprefix(BOM)
                 first = False

@@ -1,0 +1,90 @@
+"""Lengths of prompt and response in tokens (arXiv 2307.06290, table 1)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from instructmine.contracts import Column, Context, Scored
+from instructmine.errors import ModelError
+from instructmine.identity import file_digest
+from instructmine.indicators._turns import TurnIndicator, TurnScorer
+from instructmine.modelref import ModelRef
+from instructmine.pool import Turn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Length(TurnIndicator):
+    """Tokens of the user message and of the response; no special tokens, nothing is cut.
+
+    tokenizer: the model whose tokenizer counts; only its tokenizer is read.
+    Not covered: the history of a conversation counts in no turn's input length.
+    """
+
+    version = 1
+    columns = (
+        Column("input_length", "unknown", "tokens"),
+        Column("output_length", "unknown", "tokens"),
+    )
+
+    tokenizer: ModelRef = ModelRef("starter:lm")
+
+    def identity(self) -> dict[str, Any]:
+        """Type, version, and the digest of the tokenizer: weights do not count tokens."""
+        path = self.tokenizer.folder() / "tokenizer.json"
+        if not path.is_file():
+            return super().identity()
+        return {
+            "type": type(self).__name__,
+            "version": self.version,
+            "turns": self.turns,
+            "tokenizer": {"digest": file_digest(path)},
+        }
+
+    def open_turns(self, context: Context, columns: Sequence[str]) -> TurnScorer:
+        """Load the tokenizer. Raises ModelError where there is none."""
+        return _LengthScorer(_load(self.tokenizer), columns)
+
+
+class _LengthScorer(TurnScorer):
+    empty_response_is_scorable = True  # an empty response has 0 tokens
+
+    def __init__(self, tokenizer: Any, columns: Sequence[str]) -> None:
+        self.columns = columns
+        self._tokenizer = tokenizer
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+
+    def score_turns(self, turns: Sequence[Turn]) -> Scored:
+        texts = {
+            "input_length": lambda turn: turn.prompt,
+            "output_length": lambda turn: turn.response,
+        }
+        return Scored({name: self._count([texts[name](t) for t in turns]) for name in self.columns})
+
+    def _count(self, texts: list[str]) -> np.ndarray:
+        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return np.array([len(encoding.ids) for encoding in encodings], dtype=np.float64)
+
+
+def _load(model: ModelRef) -> Any:
+    from tokenizers import Tokenizer
+
+    path = Path(model.folder()) / "tokenizer.json"
+    if path.is_file():
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+        try:
+            return Tokenizer.from_file(str(path))
+        except Exception as error:
+            raise ModelError(
+                f"the tokenizer.json of '{model}' cannot be read; get the folder again"
+            ) from error
+    from instructmine.models.spec import ModelSpec
+    from instructmine.models.tokens import load_tokenizer
+
+    return load_tokenizer(ModelSpec.read(model)).backend_tokenizer

@@ -1,0 +1,60 @@
+"""Fixtures of the whole suite: shared folders, one thread per worker, tiny models."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--shared", default="../shared", help="folder with public data and small models"
+    )
+    parser.addoption(
+        "--regenerate-golden",
+        action="store_true",
+        help="write the golden values of the starter models anew",
+    )
+
+
+def _shared(config, name):
+    folder = (ROOT / config.getoption("--shared") / name).resolve()
+    if not folder.is_dir():
+        pytest.skip(f"no {name} folder in --shared {config.getoption('--shared')}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_data(pytestconfig):
+    """Folder of public data; the test is skipped where there is none."""
+    return _shared(pytestconfig, "data")
+
+
+@pytest.fixture(scope="session")
+def shared_models(pytestconfig):
+    """Folder of small pretrained models; the test is skipped where there is none."""
+    return _shared(pytestconfig, "models")
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """Tiny models with random weights: `tiny("llama")` is the folder of one."""
+    import tiny_models
+
+    root = tmp_path_factory.mktemp("models")
+
+    def get(name, **options):
+        key = "-".join([name, *(f"{k}_{v}" for k, v in sorted(options.items()))])
+        folder = root / key
+        if not folder.exists():
+            getattr(tiny_models, name)(folder, **options)
+        return folder
+
+    return get
