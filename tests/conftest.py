@@ -49,12 +49,13 @@ def tiny(tmp_path_factory):
     import tiny_models
 
     root = tmp_path_factory.mktemp("models")
+    made = {}
 
     def get(name, **options):
-        key = "-".join([name, *(f"{k}_{v}" for k, v in sorted(options.items()))])
-        folder = root / key
-        if not folder.exists():
-            getattr(tiny_models, name)(folder, **options)
-        return folder
+        key = (name, *sorted(options.items()))
+        if key not in made:
+            made[key] = root / f"{name}-{len(made)}"
+            getattr(tiny_models, name)(made[key], **options)
+        return made[key]
 
     return get

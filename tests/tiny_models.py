@@ -7,7 +7,16 @@ shows up.
 import functools
 import json
 
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import (
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 
 CORPUS = [
     "Question and answer: what is the capital of France? The capital of France is Paris.",
@@ -139,7 +148,9 @@ def gpt2(folder, causal=True):
     """A GPT-2: learned absolute positions, one special token, no padding token."""
     from transformers import GPT2Config, GPT2ForSequenceClassification, GPT2LMHeadModel
 
-    template = "{% for m in messages %}{{ m.role + ': ' + m.content + '<|endoftext|>' }}{% endfor %}"
+    template = (
+        "{% for m in messages %}{{ m.role + ': ' + m.content + '<|endoftext|>' }}{% endfor %}"
+    )
     tokenizer = _save_tokenizer(
         folder,
         _bpe(("<|endoftext|>",)),

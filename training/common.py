@@ -27,6 +27,8 @@ ASSETS = Path("src/instructmine/assets/starter")
 SCRATCH = Path(".scratch/training")
 T0_FILE = "train/t0_templates.jsonl.gz"
 T0_END = "<|endoftext|>"
+T0_NOT_FREE = ("ag_news", "dream", "quail", "samsum", "sciq")
+"""Collections within T0 whose own terms forbid commercial use: measured on, never trained on."""
 
 
 def base_parser(purpose: str | None) -> argparse.ArgumentParser:
@@ -94,9 +96,7 @@ def t0_split(data: Path, rows_per_template: int = 12) -> T0Split:
     with the smallest hash are measured on; training rows sharing an 8-gram with one are dropped.
     N-grams in a tenth of a template's rows are the template's own wording, not a passage.
     """
-    rows = read_rows(data / T0_FILE)
-    for row in rows:
-        row["completion"] = row["completion"].removesuffix(T0_END)
+    rows = t0_rows(data)
     templates = sorted({row["template"] for row in rows})
     held = [name for name in templates if stable_hash(name) % 10 == 0]
     measured: list[dict[str, Any]] = []
@@ -110,9 +110,23 @@ def t0_split(data: Path, rows_per_template: int = 12) -> T0Split:
         for row in chosen:
             grams = word_grams(t0_text(row))
             blocked |= {gram for gram in grams if counts[gram] <= len(of_template) / 10}
-    candidates = [row for row in rows if row["template"] not in set(held)]
+    not_trained = set(held)
+    candidates = [r for r in rows if r["template"] not in not_trained and t0_is_free(r)]
     train = [row for row in candidates if blocked.isdisjoint(word_grams(t0_text(row)))]
     return T0Split(train, measured, held, len(candidates) - len(train))
+
+
+def t0_rows(data: Path) -> list[dict[str, Any]]:
+    """Every T0 row (`prompt`, `completion`, `template`), the end mark taken off."""
+    rows = read_rows(data / T0_FILE)
+    for row in rows:
+        row["completion"] = row["completion"].removesuffix(T0_END)
+    return rows
+
+
+def t0_is_free(row: Mapping[str, Any]) -> bool:
+    """Whether the row's collection may be trained on for weights that are given away."""
+    return not row["template"].startswith(T0_NOT_FREE)
 
 
 def t0_text(row: Mapping[str, Any]) -> str:
@@ -172,6 +186,7 @@ def save_half(model: torch.nn.Module, folder: Path) -> None:
     model.config.dtype = torch.float16
     model.save_pretrained(folder, state_dict=state)
     model.config.dtype = before
+    (folder / "model.safetensors").chmod(0o644)
 
 
 def folder_megabytes(folder: Path) -> float:
@@ -196,6 +211,14 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
         cells = [f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+T0_SOURCE = Source(
+    "T0 templates without AG News, DREAM, QuAIL, SAMSum and SciQ",
+    "https://github.com/yizhongw/self-instruct/tree/main/data/finetuning/t0_train_50k",
+    "Apache-2.0",
+    0,
+)
 
 
 def write_card(

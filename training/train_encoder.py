@@ -15,6 +15,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,7 @@ import numpy as np
 import torch
 from common import (
     ASSETS,
-    T0_END,
-    T0_FILE,
+    T0_SOURCE,
     Source,
     base_parser,
     cap_passages,
@@ -34,6 +34,8 @@ from common import (
     save_checkpoint,
     save_half,
     set_up,
+    t0_is_free,
+    t0_rows,
     t0_text,
     table,
     write_card,
@@ -41,6 +43,8 @@ from common import (
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, BertTokenizerFast
 
 CUT = re.compile(r"(?<=[.!?])\s+|\n+")
+WORDS, LONG_WORDS = 100, 180
+"""Texts are cut to so many words; every tenth to the second number."""
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
@@ -64,7 +68,7 @@ def parse() -> argparse.Namespace:
     parser = base_parser(__doc__)
     parser.add_argument("--teacher", type=Path, default=Path("../shared/models/all-MiniLM-L6-v2"))
     parser.add_argument("--out", type=Path, default=ASSETS / "encoder")
-    parser.add_argument("--texts", type=int, default=64000, help="at most this many")
+    parser.add_argument("--texts", type=int, default=50000, help="at most this many")
     parser.add_argument("--vocabulary", type=int, default=8000)
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--layers", type=int, default=3)
@@ -92,14 +96,14 @@ def training_texts(args: argparse.Namespace) -> tuple[list[str], list[Source]]:
         found = []
         for text in make(args.data):
             words = text.split()
-            text = " ".join(words[:180])
+            text = " ".join(words[: LONG_WORDS if len(found) % 10 == 0 else WORDS])
             if len(words) >= 2 and text not in seen:
                 seen.add(text)
                 found.append(text)
         most = int(share * args.texts)
         chosen = [found[i] for i in rng.permutation(len(found))[:most]]
         pools.append(chosen)
-        sources.append(Source(source.name, source.published, source.licence, len(chosen)))
+        sources.append(replace(source, rows=len(chosen)))
         print(f"{source.name}: {len(chosen)} of {len(found)} texts")
     texts = [text for pool in pools for text in pool]
     return [texts[i] for i in rng.permutation(len(texts))], sources
@@ -107,7 +111,7 @@ def training_texts(args: argparse.Namespace) -> tuple[list[str], list[Source]]:
 
 def t0_sentences(data: Path) -> Iterator[str]:
     """Sentences of the distinct passages."""
-    for row in t0_rows(data):
+    for row in t0_distinct(data):
         for sentence in CUT.split(t0_text(row)):
             if 4 <= len(sentence.split()) <= 60:
                 yield sentence
@@ -115,15 +119,12 @@ def t0_sentences(data: Path) -> Iterator[str]:
 
 def t0_passages(data: Path) -> Iterator[str]:
     """Whole rows; their length is cut later."""
-    return (text for row in t0_rows(data) if len((text := t0_text(row)).split()) >= 30)
+    return (text for row in t0_distinct(data) if len((text := t0_text(row)).split()) >= 30)
 
 
-def t0_rows(data: Path) -> list[dict[str, Any]]:
-    """T0 rows, every passage about once."""
-    rows = read_rows(data / T0_FILE)
-    for row in rows:
-        row["completion"] = row["completion"].removesuffix(T0_END)
-    return cap_passages(rows, 1, 0)
+def t0_distinct(data: Path) -> list[dict[str, Any]]:
+    """Free T0 rows, every passage about once."""
+    return cap_passages([row for row in t0_rows(data) if t0_is_free(row)], 1, 0)
 
 
 def alpaca_like(file: str) -> Callable[[Path], Iterator[str]]:
@@ -181,11 +182,11 @@ def vicuna_answers(data: Path) -> Iterator[str]:
 HUB = "https://huggingface.co/datasets/"
 SOURCES: list[tuple[Source, float, Callable[[Path], Iterator[str]]]] = [
     (
-        Source("T0 templates, sentences", "see training/README.md", "Apache-2.0", 0),
+        replace(T0_SOURCE, name=T0_SOURCE.name + ", sentences"),
         0.42,
         t0_sentences,
     ),
-    (Source("T0 templates, rows", "see training/README.md", "Apache-2.0", 0), 0.06, t0_passages),
+    (replace(T0_SOURCE, name=T0_SOURCE.name + ", whole rows"), 0.06, t0_passages),
     (
         Source("GPTeacher roleplay", "https://github.com/teknium1/GPTeacher", "MIT", 0),
         0.12,
@@ -331,9 +332,11 @@ def student(texts: list[str], args: argparse.Namespace) -> tuple[BertModel, Any]
     model = BertModel(config)
     teacher = AutoModel.from_pretrained(args.teacher, dtype=torch.float32)
     rows = teacher.get_input_embeddings().weight.detach()[[known[piece] for piece in pieces]]
-    left, scale, _ = torch.linalg.svd(rows, full_matrices=False)
+    axes = torch.linalg.svd(rows, full_matrices=False).Vh[: args.width].T
+    places = teacher.embeddings.position_embeddings.weight.detach()[: args.max_length]
     with torch.no_grad():
-        model.embeddings.word_embeddings.weight.copy_((left * scale)[:, : args.width])
+        model.embeddings.word_embeddings.weight.copy_(rows @ axes)
+        model.embeddings.position_embeddings.weight.copy_(places @ axes)
     return model, tokenizer
 
 

@@ -9,10 +9,11 @@ as it was saved. Times: about 70 minutes on one CPU core.
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import numpy as np
 import torch
 from common import (
     ASSETS,
-    Source,
+    T0_SOURCE,
     T0Split,
     base_parser,
     cap_passages,
@@ -95,12 +96,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--context", type=int, default=1024, help="tokens")
     parser.add_argument("--dropout", type=float, default=0.0, help="on residual branches")
     parser.add_argument("--passage-cap", type=int, default=3, help="times an epoch per passage")
-    parser.add_argument("--steps", type=int, default=1450)
-    parser.add_argument("--batch-tokens", type=int, default=8192)
-    parser.add_argument("--lr", type=float, default=8e-3, help="peak, hidden matrices (Muon)")
+    parser.add_argument("--steps", type=int, default=1600)
+    parser.add_argument("--batch-tokens", type=int, default=4096)
+    parser.add_argument("--lr", type=float, default=6e-3, help="peak, hidden matrices (Muon)")
     parser.add_argument("--lr-adamw", type=float, default=4e-3, help="peak, embeddings and norms")
     parser.add_argument("--weight-decay", type=float, default=0.1)
-    parser.add_argument("--warmup", type=int, default=40)
+    parser.add_argument("--warmup", type=int, default=60)
     parser.add_argument("--save-every", type=int, default=100)
     parser.add_argument("--stop-at", type=int, help="stop after this step (to try a setting out)")
     parser.add_argument("--measure-only", action="store_true", help="measure the saved folder")
@@ -144,8 +145,18 @@ def train_tokenizer(rows: list[dict[str, Any]], args: argparse.Namespace) -> Any
         clean_up_tokenization_spaces=False,
         chat_template=CHAT_TEMPLATE,
     )
-    tokenizer.save_pretrained(args.out)
+    save_tokenizer(tokenizer, args.out)
     return AutoTokenizer.from_pretrained(args.out)
+
+
+def save_tokenizer(tokenizer: Any, folder: Path) -> None:  # noqa: ANN401
+    """Save with the chat template inside `tokenizer_config.json`, readable by older versions."""
+    tokenizer.save_pretrained(folder, save_jinja_files=False)
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    config.pop("backend", None)
+    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def encode(tokenizer: Any, text: str) -> np.ndarray:  # noqa: ANN401
@@ -249,7 +260,7 @@ def train(
             save_checkpoint(path, keep)
             done = args.out if step == args.steps else args.scratch / "lm_partial"
             save_half(model, done)
-            tokenizer.save_pretrained(done)
+            save_tokenizer(tokenizer, done)
             nats = np.concatenate(token_losses(model, held_out)).mean()
             print(f"{step} held-out nats/token {nats:.4f} after {seconds:.0f} s", flush=True)
             model.train()
@@ -492,12 +503,7 @@ def card(
             "script": "training/train_lm.py, with its defaults",
         },
         sources=[
-            Source(
-                "T0 templates (`t0_templates.jsonl.gz`), prompt and target as running text",
-                "see training/README.md",
-                "Apache-2.0",
-                len(rows),
-            )
+            replace(T0_SOURCE, rows=len(rows)),
         ],
         sections={
             "Measured": quality,

@@ -158,28 +158,27 @@ def _shingle_set(text: str, hasher: WordHasher) -> ShingleSet:
 def _walk(shingles: _Shingles, order: IntArray, threshold: float) -> Duplicates:
     of = np.full(len(shingles), -1, dtype=np.int64)
     similarity = np.zeros(len(shingles))
-    sizes = shingles.sizes
-    kept_with: dict[int, list[int]] = {}  # rare shingle → kept rows, best first
-    for row in order.tolist():
+    kept_with: dict[int, list[int]] = {}  # rare shingle → places in `order` of kept rows
+    for place, row in enumerate(order.tolist()):
         own = shingles.of(row)
         prefix = shingles.rarest(own, len(own) - math.ceil(threshold * len(own) - _SLACK) + 1)
         found: set[int] = set()
         for shingle in prefix:
             found.update(kept_with.get(shingle, ()))
-        if found:
-            rows = np.sort(np.fromiter(found, dtype=np.int64, count=len(found)))
-            other = sizes[rows]
-            smaller, larger = np.minimum(other, len(own)), np.maximum(other, len(own))
-            rows = rows[smaller >= threshold * larger - _SLACK]
-            if len(rows):
-                jaccard = _jaccard(own, rows, shingles)
-                best = jaccard.max()
-                if best >= threshold - _SLACK:
-                    similarity[row] = best
-                    of[row] = rows[jaccard == best][0]
-                    continue
+        # Better ones first: of equally similar ones the best is named.
+        rows = order[np.sort(np.fromiter(found, dtype=np.int64, count=len(found)))]
+        sizes = shingles.sizes[rows]
+        larger = np.maximum(sizes, len(own))
+        rows = rows[np.minimum(sizes, len(own)) >= threshold * larger - _SLACK]
+        if len(rows):
+            jaccard = _jaccard(own, rows, shingles)
+            nearest = int(np.argmax(jaccard))
+            if jaccard[nearest] >= threshold - _SLACK:
+                of[row] = rows[nearest]
+                similarity[row] = jaccard[nearest]
+                continue
         for shingle in prefix:
-            kept_with.setdefault(shingle, []).append(row)
+            kept_with.setdefault(shingle, []).append(place)
     return Duplicates(of, similarity)
 
 

@@ -53,7 +53,8 @@ class ModelRef:
     def _existing(self, path: Path, what: str) -> Path:
         if not path.is_dir():
             raise ModelError(f"{what} '{self.name}' does not exist; give a folder or a hub id")
-        if not (path / "config.json").is_file() and not (path / "modules.json").is_file():
+        marks = ("config.json", "modules.json", "tokenizer.json")
+        if not any((path / mark).is_file() for mark in marks):
             raise ModelError(f"{what} '{self.name}' has no config.json; give a model's own folder")
         return path
 

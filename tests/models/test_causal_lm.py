@@ -16,7 +16,13 @@ from instructmine.models.loading import quiet
 from instructmine.pool import Message, Turn
 
 WORDS = "the dog finds a red ball in the park and takes it home, café 12345".split()
-KINDS = [("llama", {}), ("llama", {"template": CHATML}), ("gpt2", {}), ("no_bos", {}), ("gemma2", {})]
+KINDS = [
+    ("llama", {}),
+    ("llama", {"template": CHATML}),
+    ("gpt2", {}),
+    ("no_bos", {}),
+    ("gemma2", {}),
+]
 
 
 def turns(count=14, longest=40):
@@ -47,9 +53,7 @@ def reference(folder, turn):
         heads = {"user": "### Instruction:\n", "assistant": "### Response:\n"}
         prompt = "\n\n".join(heads[m["role"]] + m["content"] for m in messages)
         prompt, ahead = prompt + "\n\n### Response:\n", [start]
-    whole = tokenizer(
-        prompt + turn.response, return_offsets_mapping=True, add_special_tokens=False
-    )
+    whole = tokenizer(prompt + turn.response, return_offsets_mapping=True, add_special_tokens=False)
     inside = [stop > len(prompt) for _, stop in whole["offset_mapping"]]
     response = [i for i, keep in zip(whole["input_ids"], inside, strict=True) if keep]
     before = ahead + [i for i, keep in zip(whole["input_ids"], inside, strict=True) if not keep]

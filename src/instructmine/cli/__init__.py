@@ -6,6 +6,9 @@ import os
 import sys
 
 
+INTERRUPTED = 130  # the shell's code for Ctrl-C
+
+
 def main() -> None:
     """Run the command line; an error is one line on stderr and an exit code, never a traceback."""
     from instructmine.cli.app import app
@@ -15,8 +18,12 @@ def main() -> None:
         app(prog_name="instructmine")
     except InstructmineError as error:
         _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _fail("interrupted; what was scored is kept, run the same command to go on", 130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # typer turns Ctrl-C into a silent exit
+            _fail(
+                "interrupted; what was scored is kept, run the same command to go on", INTERRUPTED
+            )
+        raise
     except BrokenPipeError:  # the reader of our output has gone: `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)

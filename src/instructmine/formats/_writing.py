@@ -61,7 +61,9 @@ def _text(path: Path, ending: str) -> Iterator[TextIO]:
         elif ending.endswith(".zst"):
             import zstandard
 
-            handle = stack.enter_context(zstandard.ZstdCompressor().stream_writer(handle))
+            handle = stack.enter_context(
+                zstandard.ZstdCompressor(write_checksum=True).stream_writer(handle)
+            )
         yield stack.enter_context(io.TextIOWrapper(handle, "utf-8", newline=""))
 
 

@@ -163,7 +163,7 @@ class CausalLM:
                 "so it cannot be read by this version"
             )
         loss = _token_loss(logits[0], torch.as_tensor(targets, device=logits.device))
-        sums = np.bincount(rows, weights=loss.double().cpu().numpy(), minlength=len(spans))
+        sums = np.bincount(rows, weights=loss.cpu().double().numpy(), minlength=len(spans))
         return (sums / counts)[:, None]
 
     def _only_wanted(self, _head: Any, inputs: tuple[torch.Tensor, ...]) -> Any:

@@ -88,8 +88,8 @@ class TransformerEncoder:
     def _pool(self, spans: Sequence[TokenSpan]) -> npt.NDArray[np.float64]:
         ids, mask = right_pad([span.ids for span in spans], self._pad, self.runner.device)
         with torch.inference_mode():
-            pooled = self.model(ids, mask).float()
-            return torch.nn.functional.normalize(pooled, dim=1).double().cpu().numpy()
+            pooled = self.model(ids, mask).float().cpu().double()
+            return torch.nn.functional.normalize(pooled, dim=1).numpy()
 
 
 class SentencePooling(torch.nn.Module):

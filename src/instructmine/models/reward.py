@@ -96,7 +96,7 @@ class RewardModel:
 
         def forward(batch: list[int]) -> npt.NDArray[np.float64]:
             ids, mask = right_pad([rows[i] for i in batch], self._pad, self.runner.device)
-            return self.model(ids, mask).double().cpu().numpy()[:, None]
+            return self.model(ids, mask).cpu().double().numpy()[:, None]
 
         found, failed = self.runner.run([len(row) for row in rows], forward)
         values = np.full(len(turns), np.nan)

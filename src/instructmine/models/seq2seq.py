@@ -97,8 +97,8 @@ class YesNoModel:
             output = self.model(
                 input_ids=ids, attention_mask=mask, decoder_input_ids=first, use_cache=False
             )
-            yes, no = output.logits[:, 0].double().unbind(1)
-            return torch.sigmoid(yes - no).cpu().numpy()[:, None]
+            yes, no = output.logits[:, 0].cpu().double().unbind(1)
+            return torch.sigmoid(yes - no).numpy()[:, None]
 
         found, reasons = self.runner.run([len(span) for span in spans], forward)
         cut = frozenset(index for index, span in enumerate(spans) if span.cut)

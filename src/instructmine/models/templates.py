@@ -114,12 +114,12 @@ class Renderer:
 
     def _probe(self) -> tuple[bool, bool]:
         """Find out whether the template strips the blanks around a response."""
-        messages = (Message("user", "x"), Message("assistant", f" {_MARK} "))
+        messages = (Message("user", "x"), Message("assistant", f"\t{_MARK}\t"))
         try:
             text = self.text(messages)
         except TemplateRefusalError:
             return (False, False)
-        return (f" {_MARK}" not in text, f"{_MARK} " not in text)
+        return (f"\t{_MARK}" not in text, f"{_MARK}\t" not in text)
 
 
 @functools.lru_cache(maxsize=16)

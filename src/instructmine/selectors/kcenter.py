@@ -14,7 +14,7 @@ from instructmine.selectors._order import FloatMatrix, embeddings, places, ranki
 
 _BLOCK = 512  # candidates whose distances are kept current between passes over the pool
 _ROWS = 16_384  # pool rows per block of a pass: 32 MB of distances
-_DECIMALS = 6  # float32 noise in a squared distance: below it, quality decides
+_DECIMALS = 5  # float32 noise in a squared distance: below it, quality decides
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ def _pick_inside(
         best = int(np.argmax(current))
         # An equal bound outside may belong to a better one: only a first pick, at which
         # all bounds are current, may tie, and ties at the edge go to the lower position.
-        if picks and current[best] <= ceiling:
+        if picks and current[best] <= max(ceiling, 0):
             break
         if not picks and current[best] == ceiling:
             return [int(np.flatnonzero(bound == ceiling)[0])]

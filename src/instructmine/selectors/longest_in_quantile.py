@@ -19,7 +19,7 @@ class LongestInQuantile(Selector):
 
     Candidates are cut into `quantiles` equal groups by `output_length`; round r takes the r-th
     longest of each group, from the longest group down. Every prefix thus spreads evenly over the
-    pool's range of lengths and costs nearly the tokens of a random draw: the control that tells
+    pool's range of lengths and costs little more than a random draw: the control that tells
     whether "longest" wins by being long or by spending tokens. The definition is ours, as no
     paper fixes one. Rows without a length come last. Grows as n log n.
     """

@@ -13,7 +13,7 @@ from instructmine.results import Candidates, IntArray, Ranking
 from instructmine.selectors._order import FloatMatrix, embeddings, places, ranking
 
 _TARGETS = 64  # targets whose candidates are looked up in one matrix product
-_DECIMALS = 6  # float32 noise in a cosine: below it, quality decides
+_DECIMALS = 5  # float32 noise in a cosine: below it, quality decides
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,11 +51,15 @@ def score(
         pool: files, folders or hub dataset ids.
         out: Parquet file to write; a manifest and the rejected rows are written beside it.
         indicators: names of indicators or columns, or `all` of the profile's.
-        profile: shipped profile or TOML file; settings: overrides, `reward.model=PATH`.
+        profile: shipped profile or TOML file.
+        settings: overrides of the profile, `reward.model=PATH`.
         mapping: columns of unusual files, {"prompt": …, "response": …}.
         target: file of prompts with good answers, for `target_similarity`.
         allow_unscorable: go on when more than 5 % of rows have no value.
-        workdir: where scores are kept; engine: where jobs run; device, threads: how fast.
+        workdir: where scores are kept (default: INSTRUCTMINE_WORKDIR or your cache folder).
+        engine: where jobs run.
+        device: auto, cpu, cuda, cuda:N or mps.
+        threads: CPU threads; None leaves the library's default.
         progress: called with (what, done, total).
         dry_run: return a Plan and score nothing.
 

@@ -78,19 +78,30 @@ def select(
         pool: files, folders or hub dataset ids.
         out: file to write the chosen rows to, best first; the decisions, a manifest and the
             rejected rows are written beside it. None writes nothing.
-        size, fraction, tokens: the budget, exactly one of them.
+        size: budget in rows; give exactly one of size, fraction and tokens.
+        fraction: budget as a share of the readable pool rows.
+        tokens: budget in prompt and response tokens.
         rule: preset, indicator column or rule file (default: the profile's).
-        selector: how to order; within: only inside this better share by the rule;
-            stratify: "source" keeps the sources' proportions.
+        selector: how to order.
+        within: let the selector choose only inside this better share by the rule.
+        stratify: "source" keeps the sources' proportions.
         dedup: "exact", "near" (and exact) or "none".
         decontaminate: files whose prompts must not occur in the selection.
         target: file of prompts with good answers, for the selector `target`.
         output_format: "same" or one of `instructmine list formats`.
         indicators: more columns to score and keep in the decisions; no part of the choice.
+        profile: shipped profile or TOML file.
+        settings: overrides of the profile, `reward.model=PATH`, `deita.threshold=0.8`.
+        mapping: columns of unusual files, {"prompt": …, "response": …}.
+        allow_unscorable: go on when more than 5 % of rows have no quality.
         force: use a rule although its indicators' recipes differ from yours.
         seed: for selectors that draw.
-        profile, settings, mapping, allow_unscorable, workdir, engine, device, threads,
-            progress, dry_run: as for `score`.
+        workdir: where scores are kept (default: INSTRUCTMINE_WORKDIR or your cache folder).
+        engine: where jobs run.
+        device: auto, cpu, cuda, cuda:N or mps.
+        threads: CPU threads; None leaves the library's default.
+        progress: called with (what, done, total).
+        dry_run: return a Plan and choose nothing.
 
     Returns:
         The decision about every row, with the manifest, or a Plan.

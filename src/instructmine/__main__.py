@@ -1,0 +1,5 @@
+"""`python -m instructmine`."""
+
+from instructmine.cli import main
+
+main()

@@ -1,0 +1,141 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from instructmine.contracts import Batch, Column, Context, Indicator
+from instructmine.errors import UsageError
+from instructmine.indicators import knn
+from instructmine.indicators.knn import Knn, neighbour_distances
+
+
+class Vectors(Indicator):
+    """Stands for the embedding: only its config is held."""
+
+    version = 1
+    vector = True
+    columns = (Column("embedding", "unknown", "vector"),)
+
+    def open(self, context, columns):
+        raise NotImplementedError
+
+
+def score(vectors, neighbour=(6,), columns=None):
+    indicator = Knn(neighbour=neighbour, embedding=Vectors())
+    ids = np.array([f"{row:032x}" for row in range(len(vectors))], dtype="S32")
+    columns = columns or [column.name for column in indicator.columns]
+    return indicator.open(Context(), columns).score(Batch(ids, (), {"embedding": vectors}))
+
+
+def brute(vectors, count):
+    exact = vectors.astype(np.float64)
+    distances = np.sqrt(((exact[:, None] - exact[None]) ** 2).sum(axis=2))
+    np.fill_diagonal(distances, np.inf)
+    return np.sort(distances, axis=1)[:, :count]
+
+
+def clustered(n, d, seed=0, spread=0.5):
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(6, d))[rng.integers(0, 6, n)] + spread * rng.normal(size=(n, d))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.mark.parametrize("n,d", [(2, 3), (9, 2), (400, 24), (700, 5)])
+def test_equals_brute_force(monkeypatch, n, d):
+    monkeypatch.setattr(knn, "_QUERIES", 128)
+    monkeypatch.setattr(knn, "_PAIRS", 100)
+    vectors = clustered(n, d)
+    count = min(6, n - 1)
+    np.testing.assert_allclose(
+        neighbour_distances(vectors, count), brute(vectors, count), rtol=1e-12, atol=0
+    )
+
+
+def test_equals_scikit_learn():
+    from sklearn.neighbors import NearestNeighbors
+
+    vectors = clustered(500, 32)
+    model = NearestNeighbors(n_neighbors=7, algorithm="brute").fit(vectors.astype(np.float64))
+    expected = model.kneighbors()[0][:, :6]  # without arguments it leaves the row itself out
+    np.testing.assert_allclose(neighbour_distances(vectors, 6), expected, atol=1e-7)
+
+
+def test_copies_are_neighbours_at_exactly_zero():
+    vectors = clustered(300, 384)
+    vectors[7] = vectors[250]
+    vectors[20:40] = vectors[20]
+    values = score(vectors, (1, 6)).values
+    assert values["knn1"][[7, 250]].tolist() == [0, 0]
+    assert values["knn6"][7] > 0
+    assert values["knn6"][20:40].tolist() == [0] * 20
+    np.testing.assert_allclose(values["knn6"], brute(vectors, 6)[:, 5], rtol=1e-12)
+
+
+@given(st.lists(st.integers(0, 5), min_size=8, max_size=40), st.integers(0, 3))
+@settings(max_examples=50, deadline=None)
+def test_exact_with_any_copies(labels, seed):
+    vectors = clustered(6, 16, seed)[labels]
+    np.testing.assert_allclose(neighbour_distances(vectors, 6), brute(vectors, 6), atol=1e-12)
+
+
+@pytest.mark.parametrize("offset,scale", [(0, 1e-5), (1, 1e-4), (100, 1), (0, 1e4)])
+def test_exact_where_float32_products_cancel(offset, scale):
+    """Differences far below the rounding of ‖x‖² + ‖y‖² − 2xy still come out right."""
+    rng = np.random.default_rng(1)
+    centres = offset + scale * rng.normal(size=(3, 20))
+    vectors = centres[rng.integers(0, 3, 200)] + 1e-4 * scale * rng.normal(size=(200, 20))
+    vectors = vectors.astype(np.float32)
+    np.testing.assert_allclose(neighbour_distances(vectors, 6), brute(vectors, 6), rtol=1e-9)
+
+
+def test_row_order_does_not_matter():
+    vectors = clustered(200, 48)
+    vectors[3:9] = vectors[3]
+    shuffle = np.random.default_rng(0).permutation(200)
+    straight = score(vectors).values["knn6"]
+    assert score(vectors[shuffle]).values["knn6"].tolist() == straight[shuffle].tolist()
+
+
+def test_several_neighbours_at_once_and_only_the_wanted_columns():
+    vectors = clustered(60, 8)
+    scored = score(vectors, (1, 6, 10))
+    assert list(scored.values) == ["knn1", "knn6", "knn10"]
+    for i in (1, 6, 10):
+        np.testing.assert_allclose(scored.values[f"knn{i}"], brute(vectors, i)[:, -1], rtol=1e-12)
+    assert list(score(vectors, (1, 6, 10), ["knn6"]).values) == ["knn6"]
+
+
+def test_a_pool_that_is_too_small_is_missing_with_a_reason():
+    scored = score(clustered(5, 4), (2, 6))
+    assert not np.isnan(scored.values["knn2"]).any()
+    assert np.isnan(scored.values["knn6"]).all()
+    assert scored.reasons == {row: "the pool has 5 rows, neighbour 6 needs 7" for row in range(5)}
+
+
+def test_a_row_without_embedding_is_missing_and_nobodys_neighbour():
+    vectors = clustered(40, 8)
+    vectors[11] = math.nan
+    scored = score(vectors)
+    assert np.isnan(scored.values["knn6"]).nonzero()[0].tolist() == [11]
+    assert scored.reasons == {11: "no embedding"}
+    rest = np.delete(np.arange(40), 11)
+    np.testing.assert_allclose(
+        scored.values["knn6"][rest], brute(vectors[rest], 6)[:, 5], rtol=1e-12
+    )
+
+
+def test_an_empty_pool():
+    assert score(np.empty((0, 4), np.float32)).values["knn6"].shape == (0,)
+
+
+def test_a_single_number_counts_as_one_neighbour():
+    assert Knn(neighbour=3, embedding=Vectors()).neighbour == (3,)
+    assert [c.name for c in Knn(embedding=Vectors()).columns] == ["knn6"]
+
+
+@pytest.mark.parametrize("neighbour", [0, (), (6, 0)])
+def test_what_is_no_neighbour_is_refused(neighbour):
+    with pytest.raises(UsageError, match="neighbour"):
+        Knn(neighbour=neighbour, embedding=Vectors())
