@@ -34,6 +34,7 @@ from common import (
     save_checkpoint,
     save_half,
     set_up,
+    stable_hash,
     t0_is_free,
     t0_rows,
     t0_text,
@@ -246,7 +247,7 @@ def teacher_embeddings(texts: list[str], args: argparse.Namespace) -> np.ndarray
     tokenizer = AutoTokenizer.from_pretrained(args.teacher)
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     out = np.zeros((len(texts), 384), dtype=np.float32)
-    folder = args.scratch / "teacher"
+    folder = args.scratch / f"teacher-{stable_hash(chr(10).join(texts)):016x}"
     folder.mkdir(parents=True, exist_ok=True)
     model = None
     started = time.perf_counter()

@@ -6,7 +6,6 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from tiny_models import CHATML
 
 from instructmine.contracts import Context
 from instructmine.errors import ModelError
@@ -14,8 +13,25 @@ from instructmine.modelref import ModelRef
 from instructmine.models.causal_lm import CausalLM
 from instructmine.models.loading import quiet
 from instructmine.pool import Message, Turn
+from tiny_models import CHATML
 
-WORDS = "the dog finds a red ball in the park and takes it home, café 12345".split()
+WORDS = [
+    "the",
+    "dog",
+    "finds",
+    "a",
+    "red",
+    "ball",
+    "in",
+    "the",
+    "park",
+    "and",
+    "takes",
+    "it",
+    "home,",
+    "café",
+    "12345",
+]
 KINDS = [
     ("llama", {}),
     ("llama", {"template": CHATML}),

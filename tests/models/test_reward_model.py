@@ -6,7 +6,6 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from tiny_models import CHATML
 
 from instructmine.contracts import Context
 from instructmine.errors import ModelError
@@ -15,6 +14,7 @@ from instructmine.models.loading import quiet
 from instructmine.models.reward import RewardModel, last_position, load_openassistant
 from instructmine.models.spec import ModelSpec
 from instructmine.pool import Message, Turn
+from tiny_models import CHATML
 
 TURNS = [
     Turn((Message("user", "What is the capital of France?"),), "Paris."),

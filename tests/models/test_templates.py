@@ -1,11 +1,11 @@
 """Chat templates: as transformers renders them, with the response's place known."""
 
 import pytest
-from tiny_models import CHATML
 
 from instructmine.models.templates import PLAIN, ChatTemplate, Renderer, TemplateRefusalError
 from instructmine.models.tokens import TokenSpan
 from instructmine.pool import Message
+from tiny_models import CHATML
 
 LLAMA2 = (
     "{% for message in messages %}{% if message['role'] == 'user' %}"
