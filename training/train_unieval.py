@@ -674,7 +674,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--hidden", type=int, default=512)
     parser.add_argument("--layers", type=int, default=5)
     parser.add_argument("--fill-steps", type=int, default=700)
-    parser.add_argument("--answer-steps", type=int, default=1800)
+    parser.add_argument("--answer-steps", type=int, default=1400)
     parser.add_argument("--tokens", type=int, default=4096, help="tokens in a batch")
     parser.add_argument("--longest", type=int, default=384, help="tokens of a training example")
     parser.add_argument("--fill-rate", type=float, default=6e-3, help="peak learning rate")
