@@ -69,7 +69,8 @@ def test_evaluation_files(shared_data):
         "flask_evaluation.jsonl": 1740, "gsm8k_test.jsonl": 1319, "koala_test_set.jsonl": 180,
         "lima_test_set.jsonl": 300, "mt_bench_question.jsonl": 80,
         "oasst1_validation_prompts.jsonl": 953, "self_instruct_user_oriented_252.jsonl": 252,
-        "sinstruct_test_set.jsonl": 252, "vicuna_test_set.jsonl": 80, "wizardlm_test_set.jsonl": 218,
+        "sinstruct_test_set.jsonl": 252, "vicuna_test_set.jsonl": 80,
+        "wizardlm_test_set.jsonl": 218,
     }  # fmt: skip
     for name, count in expected.items():
         prompts = open_prompts(shared_data / "eval" / name)

@@ -32,7 +32,7 @@ def test_training_file(shared_data, name):
 
 def test_multi_turn_rows_of_lima(shared_data):
     rows = list(open_pool(shared_data / "train" / "lima_1029.json"))
-    assert sum(len(row.example.turns) > 1 for row in rows) == 29 + 1 - 1
+    assert sum(len(row.example.turns) > 1 for row in rows) == 29
 
 
 def test_lima_has_one_id_in_both_files(shared_data):

@@ -48,6 +48,10 @@ def write_records(records: Records, out: Path, schema: Any = None) -> None:
             write(records, temporary, output_ending(out), schema)
     except RecursionError as error:
         raise InstructmineError(f"cannot write {out}: a row is nested too deeply") from error
+    except UnicodeEncodeError as error:
+        raise InstructmineError(
+            f"cannot write {out}: a text holds a lone surrogate; write .jsonl instead"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -110,6 +114,8 @@ def _parquet(records: Records, path: Path, ending: str, schema: Any) -> None:
         known = schema.field(name).type if schema is not None and name in schema.names else None
         try:
             columns.append(pa.array(values, type=known))
+        except UnicodeEncodeError:
+            raise
         except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
             kinds = " and ".join(sorted({kind(value) for value in values if value is not None}))
             raise InstructmineError(
