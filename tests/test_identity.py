@@ -36,12 +36,16 @@ def test_equal_texts_in_any_normal_form_share_an_id(messages):
 
 
 def test_boundaries_between_parts_count():
-    assert example_id([("user", "ab"), ("user", "c")]) != example_id([("user", "a"), ("user", "bc")])
-    assert example_id([("user", "abuserc")]) != example_id([("user", "ab"), ("user", "c")])
+    one = example_id([("user", "ab"), ("user", "c")])
+    assert one != example_id([("user", "a"), ("user", "bc")])
+    assert one != example_id([("user", "abuserc")])
 
 
 def test_an_id_is_the_same_in_every_process_and_for_ever():
-    code = "from instructmine.identity import example_id;print(example_id([('user','é'),('a','b')]))"
+    code = (
+        "from instructmine.identity import example_id\n"
+        "print(example_id([('user', 'é'), ('a', 'b')]))"
+    )
     ids = {
         subprocess.run(
             [sys.executable, "-c", code],

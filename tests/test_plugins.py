@@ -83,7 +83,8 @@ def test_another_packages_indicator_comes_in_by_its_entry_point(installed, tmp_p
         import instructmine as im
         rows = '{{"prompt": "Hi", "response": "HELlo"}}\\n'
         open({str(tmp_path / "p.jsonl")!r}, "w").write(rows)
-        found = im.score({str(tmp_path / "p.jsonl")!r}, indicators=["shouting"], workdir="{tmp_path}/w")
+        pool, work = {str(tmp_path / "p.jsonl")!r}, {str(tmp_path / "w")!r}
+        found = im.score(pool, indicators=["shouting"], workdir=work)
         print(found.scores.column("shouting"))
     """)
     assert done.stdout.strip() == "[0.6]", done.stderr

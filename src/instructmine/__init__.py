@@ -15,6 +15,7 @@ _HOMES = {
     "score": "instructmine.stages.score",
     "select": "instructmine.stages.select",
     "explain": "instructmine.stages.explain",
+    "listing": "instructmine.stages.listing",
     "store_info": "instructmine.stages.store",
     "store_prune": "instructmine.stages.store",
     "store_compact": "instructmine.stages.store",
@@ -38,6 +39,7 @@ __all__ = [
     "Selection",
     "__version__",
     "explain",
+    "listing",
     "load_profile",
     "open_pool",
     "score",
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from instructmine.results import Plan, Scoring, Selection
     from instructmine.scores import ScoreTable
     from instructmine.stages.explain import explain
+    from instructmine.stages.listing import listing
     from instructmine.stages.score import score
     from instructmine.stages.select import select
     from instructmine.stages.store import store_compact, store_info, store_prune

@@ -1,9 +1,9 @@
 import sys
 
 import pytest
-from pools import rows, write
 
 from instructmine.cli import main
+from pools import rows, write
 
 
 @pytest.fixture(autouse=True)

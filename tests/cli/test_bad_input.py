@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+
 from pools import rows, write
 
 RULE = ("--rule", "output_length:higher", "--size", 5)
@@ -43,8 +44,8 @@ def test_a_missing_model_folder(run, pool, tmp_path):
 
 
 def test_no_network_for_a_hub_model(run, pool, tmp_path):
-    result = run("select", pool, "--size", 5, "--rule", "perplexity:lower", "-o",
-                 tmp_path / "g.jsonl", "--set", "perplexity.model=nobody/no-such-model")  # fmt: skip
+    model = ("--rule", "perplexity:lower", "--set", "perplexity.model=nobody/no-such-model")
+    result = run("select", pool, "--size", 5, *model, "-o", tmp_path / "g.jsonl")
     one_line(result, 1, "nobody/no-such-model", "cannot be fetched", "local folder")
 
 

@@ -20,9 +20,7 @@ def table(**columns):
 
 def test_v2_is_the_published_formula():
     rule = load_rule("instructmining-v2", {})
-    scores = table(
-        reward=[1.5], understandability=[0.9], naturalness=[0.8], coherence=[0.7]
-    )
+    scores = table(reward=[1.5], understandability=[0.9], naturalness=[0.8], coherence=[0.7])
     expected = 0.0274 - 0.0078 * 1.5 + 0.4421 * 0.9 - 0.3212 * 0.8 - 0.1520 * 0.7
     assert rule.predict(scores)[0] == pytest.approx(expected, abs=1e-12)
 
@@ -36,8 +34,10 @@ def test_v1_is_the_published_formula():
 
 def test_a_single_indicator_puts_its_better_end_first():
     scores = table(reward=[1.0, 3.0, 2.0], mtld=[1.0, 3.0, 2.0], perplexity=[1.0, 3.0, 2.0])
-    best = {name: int(np.argmin(load_rule(name, DIRECTIONS).predict(scores)))
-            for name in ("reward", "mtld", "perplexity:higher", "perplexity:lower")}
+    best = {
+        name: int(np.argmin(load_rule(name, DIRECTIONS).predict(scores)))
+        for name in ("reward", "mtld", "perplexity:higher", "perplexity:lower")
+    }
     assert best == {"reward": 1, "mtld": 0, "perplexity:higher": 1, "perplexity:lower": 0}
 
 

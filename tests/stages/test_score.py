@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from pools import rows, write
 
 import instructmine as im
 from instructmine.errors import InstructmineError, UsageError
+from pools import rows, write
 
 QUICK = {"indicators": ["length", "mtld"]}
 
@@ -70,7 +70,7 @@ def test_duplicates_are_scored_once_and_stand_in_every_row(tmp_path):
 
 def test_another_option_is_another_recipe(pool):
     im.score(pool, **QUICK)
-    changed = im.score(pool, settings=["mtld.threshold=0.5"], **QUICK)
+    changed = im.score(pool, set=["mtld.threshold=0.5"], **QUICK)
     assert changed.manifest["indicators"]["mtld"]["computed"] == 30
     assert changed.manifest["indicators"]["length"]["computed"] == 0
 

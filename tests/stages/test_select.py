@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from pools import rows, write
 
 import instructmine as im
 from instructmine.errors import InstructmineError, UsageError
+from pools import rows, write
 
 RULE = {"rule": "output_length:higher"}
 
@@ -77,9 +77,10 @@ def test_a_smaller_budget_is_a_prefix(pool):
 def test_budgets_in_fractions_and_tokens(pool):
     assert len(im.select(pool, fraction=0.25, **RULE)) == 10
     chosen = im.select(pool, tokens=300, **RULE)
-    counts = chosen.ranked.column("input_length").to_numpy() + chosen.ranked.column(
-        "output_length"
-    ).to_numpy()
+    counts = (
+        chosen.ranked.column("input_length").to_numpy()
+        + chosen.ranked.column("output_length").to_numpy()
+    )
     taken = len(chosen)
     assert counts[:taken].sum() <= 300 < counts[: taken + 1].sum()
     assert chosen.manifest["selection"]["tokens"] == counts[:taken].sum()
@@ -111,7 +112,7 @@ def test_a_rule_fitted_on_other_models_is_refused_unless_forced(pool, tmp_path):
         im.select(pool, size=5, rule=str(path))
     forced = im.select(pool, size=5, rule=str(path), force=True)
     assert "mtld: threshold: 0.5 → 0.72" in forced.manifest["warnings"][0]
-    fits = im.select(pool, size=5, rule=str(path), settings=["mtld.threshold=0.5"])
+    fits = im.select(pool, size=5, rule=str(path), set=["mtld.threshold=0.5"])
     assert fits.manifest["warnings"] == []
 
 
@@ -167,9 +168,8 @@ def test_within_keeps_the_worse_half_out(pool):
 
 def test_a_target_draws_its_own_kind_first(pool, tmp_path):
     wanted = [r for r in rows(40) if "bees" in r["instruction"]][:2]
-    target = write(
-        tmp_path / "t.jsonl", [{"prompt": r["instruction"], "response": r["output"]} for r in wanted]
-    )
+    pairs = [{"prompt": row["instruction"], "response": row["output"]} for row in wanted]
+    target = write(tmp_path / "t.jsonl", pairs)
     chosen = im.select(pool, size=2, selector="target", target=target, **RULE)
     tags = {row.record["tag"] for row in chosen.rows(chosen.selected)}
     assert tags == {r["tag"] for r in wanted}
@@ -200,7 +200,7 @@ def test_explain_tells_rank_percentile_and_share(pool, tmp_path):
     assert "selected; rank 1" in told
     assert "percentile 100, adds -" in told
     assert im.explain("length").lines[0].startswith("length-")
-    im.select(pool, size=3, settings=["length.turns=last"], **RULE)
+    im.select(pool, size=3, set=["length.turns=last"], **RULE)
     assert "    turns: mean → last" in im.explain("length").lines
 
 

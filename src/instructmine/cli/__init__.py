@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 
-
 INTERRUPTED = 130  # the shell's code for Ctrl-C
 
 

@@ -34,8 +34,8 @@ def score(
     out: str | Path | None = None,
     indicators: Sequence[str] = ("all",),
     profile: str = "starter",
-    settings: Sequence[str] = (),
-    mapping: Mapping[str, str] | None = None,
+    set: Sequence[str] = (),
+    map: Mapping[str, str] | None = None,
     target: str | Path | None = None,
     allow_unscorable: bool = False,
     workdir: str | Path | None = None,
@@ -52,8 +52,8 @@ def score(
         out: Parquet file to write; a manifest and the rejected rows are written beside it.
         indicators: names of indicators or columns, or `all` of the profile's.
         profile: shipped profile or TOML file.
-        settings: overrides of the profile, `reward.model=PATH`.
-        mapping: columns of unusual files, {"prompt": …, "response": …}.
+        set: overrides of the profile, `reward.model=PATH`.
+        map: columns of unusual files, {"prompt": …, "response": …}.
         target: file of prompts with good answers, for `target_similarity`.
         allow_unscorable: go on when more than 5 % of rows have no value.
         workdir: where scores are kept (default: INSTRUCTMINE_WORKDIR or your cache folder).
@@ -72,10 +72,10 @@ def score(
     arguments = {k: v for k, v in locals().items() if k not in ("progress", "dry_run")}
     started = time.perf_counter()
     run = open_run(
-        profile=profile, settings=settings, target=target, workdir=workdir, engine=engine,
+        profile=profile, settings=set, target=target, workdir=workdir, engine=engine,
         device=device, threads=threads, progress=progress,
     )  # fmt: skip
-    index = index_pool(open_pool(as_sources(pool), mapping=mapping), progress)
+    index = index_pool(open_pool(as_sources(pool), mapping=map), progress)
     measurements = plan(run, index, indicators)
     if dry_run:
         return plan_work(run, index, measurements)

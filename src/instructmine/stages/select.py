@@ -57,11 +57,11 @@ def select(
     dedup: str = "exact",
     decontaminate: Sequence[str | Path] = (),
     target: str | Path | None = None,
-    output_format: str = "same",
+    format: str = "same",
     indicators: Sequence[str] = (),
     profile: str = "starter",
-    settings: Sequence[str] = (),
-    mapping: Mapping[str, str] | None = None,
+    set: Sequence[str] = (),
+    map: Mapping[str, str] | None = None,
     allow_unscorable: bool = False,
     force: bool = False,
     seed: int = 0,
@@ -88,11 +88,11 @@ def select(
         dedup: "exact", "near" (and exact) or "none".
         decontaminate: files whose prompts must not occur in the selection.
         target: file of prompts with good answers, for the selector `target`.
-        output_format: "same" or one of `instructmine list formats`.
+        format: "same" or one of `instructmine list formats`.
         indicators: more columns to score and keep in the decisions; no part of the choice.
         profile: shipped profile or TOML file.
-        settings: overrides of the profile, `reward.model=PATH`, `deita.threshold=0.8`.
-        mapping: columns of unusual files, {"prompt": …, "response": …}.
+        set: overrides of the profile, `reward.model=PATH`, `deita.threshold=0.8`.
+        map: columns of unusual files, {"prompt": …, "response": …}.
         allow_unscorable: go on when more than 5 % of rows have no quality.
         force: use a rule although its indicators' recipes differ from yours.
         seed: for selectors that draw.
@@ -113,9 +113,9 @@ def select(
     arguments = {name: value for name, value in locals().items() if name not in skipped}
     started = time.perf_counter()
     budget = Budget(size=size, fraction=fraction, tokens=tokens)
-    formats.check_format(output_format, out)
+    formats.check_format(format, out)
     run = open_run(
-        profile=profile, settings=settings, target=target, workdir=workdir, engine=engine,
+        profile=profile, settings=set, target=target, workdir=workdir, engine=engine,
         device=device, threads=threads, progress=progress,
     )  # fmt: skip
     chosen_selector = compose(run, selector, within, stratify)
@@ -124,7 +124,7 @@ def select(
         raise UsageError(f"selector '{selector}' needs target examples; pass --target FILE")
     chosen_rule = pick_rule(run, rule, chosen_selector)
 
-    index = index_pool(formats.open_pool(as_sources(pool), mapping=mapping), progress)
+    index = index_pool(formats.open_pool(as_sources(pool), mapping=map), progress)
     columns = chosen_rule.columns if chosen_rule else ()
     measurements = plan(run, index, (*TOKENS, *columns, *chosen_selector.columns, *indicators))
     warnings = check_recipes(chosen_rule, measurements, force=force)
@@ -147,7 +147,7 @@ def select(
         quality=quality[free],
         scores=scores.take(free),
         embeddings=vectors(run, index)[free] if chosen_selector.needs else None,
-        targets=_target_vectors(run, target, mapping) if needs_target else None,
+        targets=_target_vectors(run, target) if needs_target else None,
     )
     counts = scores.matrix(TOKENS).sum(axis=1)
     limit = budget.limit(len(index), counts[free])
@@ -170,7 +170,7 @@ def select(
     }
     files: dict[str, Path] = {}
     if out is not None:
-        files = write_selected(Path(out), index, decisions, manifest, output_format)
+        files = write_selected(Path(out), index, decisions, manifest, format)
     return Selection(decisions, manifest, files, index.pool)
 
 
@@ -225,9 +225,7 @@ def _refuse_unscorable(exclusions: Exclusions, rows: int) -> None:
         )
 
 
-def _target_vectors(
-    run: Run, target: str | Path | None, mapping: Mapping[str, str] | None
-) -> npt.NDArray[np.float32]:
+def _target_vectors(run: Run, target: str | Path | None) -> npt.NDArray[np.float32]:
     assert target is not None
     return vectors(run, index_pool(formats.open_pool([target])))
 
