@@ -124,6 +124,8 @@ class ShapedFile(PoolFile):
     def rows(self, keep: Container[int] | None = None) -> Iterator[PoolRow]:
         """Yield the rows of the file, read as examples or rejected."""
         for item in self.items(keep):
+            if keep is not None and item.row not in keep:
+                continue  # not every container can leave rows out by itself
             if item.problem:
                 yield rejected(self.label, item, item.problem)
             elif type(item.value) is not dict:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from instructmine.errors import PoolError
@@ -39,30 +39,28 @@ class Pool:
         for file in self._files.values():
             yield from file.rows()
 
-    def rows_at(self, wanted: Mapping[str, Iterable[int]]) -> Iterator[PoolRow]:
-        """Yield the rows at the given places (source → row numbers), in reading order.
+    def rows_at(self, wanted: Mapping[str, Collection[int]]) -> Iterator[PoolRow]:
+        """Yield the rows at the given places (source → set of row numbers), in reading order.
 
         A second pass over only the files that are wanted, each only as far as needed.
 
         Raises PoolError if a file has changed since the pool was opened or a row is not there,
         KeyError for a source that is not of this pool.
         """
-        chosen = {source: frozenset(rows) for source, rows in wanted.items()}
-        unknown = chosen.keys() - self._files.keys()
+        unknown = wanted.keys() - self._files.keys()
         if unknown:
             raise KeyError(f"no source of this pool: {sorted(unknown)}")
         for source, file in self._files.items():
-            rows = chosen.get(source)
+            rows = wanted.get(source)
             if not rows:
                 continue
             file.check_unchanged()
             left = len(rows)
             for row in file.rows(rows):
-                if row.row in rows:
-                    left -= 1
-                    yield row
-                    if not left:
-                        break
+                left -= 1
+                yield row
+                if not left:
+                    break
             if left:
                 raise PoolError(f"{source} has changed: {left} rows are gone; run again")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -36,13 +37,15 @@ def labelled(sources: Sequence[Source], ignored: list[str]) -> Iterator[tuple[st
         else:
             found.append((str(source), str(source), place, False))
     seen: dict[Place, str] = {}
-    short = [label for label, _, _, _ in found]
+    short = Counter(label for label, _, _, _ in found)
     for label, full, place, in_folder in found:
         real: Place = place.resolve() if isinstance(place, Path) else place
         if real in seen:
             raise PoolError(f"{full} is given twice (also as {seen[real]}); name it once")
         seen[real] = full
-        yield (full if short.count(label) > 1 else label), place, in_folder
+        label = full if short[label] > 1 else label
+        # A file name may hold bytes that are no UTF-8; a label is written into files.
+        yield label.encode("utf-8", "backslashreplace").decode(), place, in_folder
 
 
 def _place(source: Source) -> Place:

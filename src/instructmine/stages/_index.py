@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,24 @@ from instructmine.files import publish_text
 from instructmine.formats import Pool
 from instructmine.identity import ids_digest
 from instructmine.pool import Example, PoolRow
+
+
+class RowMask(Collection[int]):
+    """A set of row numbers as one byte per row of the file: small for the whole of a large pool."""
+
+    def __init__(self, rows: npt.NDArray[np.int64]) -> None:
+        self._mask = bytearray(int(rows.max()) + 1)
+        np.frombuffer(self._mask, dtype=np.uint8)[rows] = 1
+        self._rows = rows
+
+    def __contains__(self, row: object) -> bool:
+        return isinstance(row, int) and row < len(self._mask) and self._mask[row] == 1
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._rows.tolist())
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
 
 @dataclass(frozen=True)
@@ -53,20 +71,16 @@ class PoolIndex:
 
         Raises PoolError when a file has changed since it was indexed.
         """
-        last = int(np.flatnonzero(wanted)[-1]) if wanted.any() else -1
-        position = -1
-        for row in self.pool:
-            if position == last:
-                return
-            if row.example is None:
-                continue
-            position += 1
-            if position < len(self) and wanted[position]:
-                if row.example.id.encode() != self.ids[position]:
-                    raise PoolError(f"{row.source} changed while it was read; run again")
-                yield position, row.example
-        if position < last:
-            raise PoolError("a pool file became shorter while it was read; run again")
+        positions = np.flatnonzero(wanted)
+        places = {
+            self.sources[code]: RowMask(self.row[own])
+            for code in np.unique(self.source[positions])
+            for own in [positions[self.source[positions] == code]]
+        }
+        for position, row in zip(positions, self.pool.rows_at(places), strict=True):
+            if row.example is None or row.example.id.encode() != self.ids[position]:
+                raise PoolError(f"{row.source} changed while it was read; run again")
+            yield int(position), row.example
 
 
 def index_pool(pool: Pool, progress: Progress | None = None) -> PoolIndex:
