@@ -44,7 +44,7 @@ from common import (
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, BertTokenizerFast
 
 CUT = re.compile(r"(?<=[.!?])\s+|\n+")
-WORDS, LONG_WORDS = 100, 180
+WORDS, LONG_WORDS = 64, 160
 """Texts are cut to so many words; every tenth to the second number."""
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
@@ -69,7 +69,7 @@ def parse() -> argparse.Namespace:
     parser = base_parser(__doc__)
     parser.add_argument("--teacher", type=Path, default=Path("../shared/models/all-MiniLM-L6-v2"))
     parser.add_argument("--out", type=Path, default=ASSETS / "encoder")
-    parser.add_argument("--texts", type=int, default=50000, help="at most this many")
+    parser.add_argument("--texts", type=int, default=36000, help="at most this many")
     parser.add_argument("--vocabulary", type=int, default=8000)
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--layers", type=int, default=3)

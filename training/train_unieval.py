@@ -423,19 +423,23 @@ class Maker:
             rng.choice(self.turns[turn.source]).response, rng, max(12, len(turn.response.split()))
         )
 
-    def example(self, rng: random.Random) -> Example:
-        """One example: a question, a good or faulty response, and the wanted answer."""
+    def pair(self, rng: random.Random) -> tuple[Example, Example]:
+        """A question with a good response and with a faulty one to the same history."""
         turn = self.draw(rng)
         question = rng.choices(tuple(QUESTIONS), (0.3, 0.2, 0.5))[0]
-        response, target, fault = turn.response, 1.0, "none"
         if question == "coherence":
-            if rng.random() < 0.58:
-                response, target, fault = self.unrelated(turn, rng)
-        elif rng.random() < 0.55:
+            response, target, fault = self.unrelated(turn, rng)
+        else:
             response, natural, understandable, fault = self.broken(turn.response, rng)
             target = natural if question == "naturalness" else understandable
-        text = QUESTIONS[question].format(response=response, history="\n".join(turn.history))
-        return Example(text, target, question, fault)
+        form, history = QUESTIONS[question], "\n".join(turn.history)
+        good = form.format(response=turn.response, history=history)
+        bad = form.format(response=response, history=history)
+        return Example(good, 1.0, question, "none"), Example(bad, target, question, fault)
+
+    def examples(self, rng: random.Random, pairs: int) -> list[Example]:
+        """Good and faulty examples in turn."""
+        return [example for _ in range(pairs) for example in self.pair(rng)]
 
 
 def build_tokenizer(texts: Iterator[str], size: int) -> PreTrainedTokenizerFast:
@@ -565,11 +569,11 @@ def answer_loss(
     yes: int,
     no: int,
 ) -> torch.Tensor:
-    """Cross-entropy of the first decoder step against the wanted mixture of "Yes" and "No"."""
+    """Cross-entropy of P(Yes) / (P(Yes) + P(No)) at the first decoder step."""
     start = torch.zeros(len(ids), 1, dtype=torch.long)
     logits = model(input_ids=ids, attention_mask=seen, decoder_input_ids=start).logits[:, 0].float()
-    log = logits.log_softmax(-1)
-    return -(target * log[:, yes] + (1 - target) * log[:, no]).mean()
+    chance = logits[:, yes] - logits[:, no]
+    return torch.nn.functional.binary_cross_entropy_with_logits(chance, target)
 
 
 def answer_ids(tokenizer: PreTrainedTokenizerFast) -> tuple[int, int]:
@@ -652,7 +656,7 @@ def synthetic_quality(
 ) -> dict[str, dict[str, float]]:
     """By question and fault: probability that a held-out good turn scores above a faulty one."""
     rng = random.Random(seed)
-    examples = [maker.example(rng) for _ in range(count)]
+    examples = maker.examples(rng, count // 2)
     values = score(model, tokenizer, [example.text for example in examples])
     groups: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in QUESTIONS}
     for example, value in zip(examples, values, strict=True):
@@ -810,7 +814,7 @@ def encode(
     args: argparse.Namespace,
 ) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     """The next batches: good turns alone while masked tokens are filled in."""
-    examples = [maker.example(rng) for _ in range(6000)]
+    examples = maker.examples(rng, 3000)
     if filling:
         examples = [example for example in examples if example.target == 1.0]
     texts = [example.text for example in examples]
@@ -848,7 +852,7 @@ def train(args: argparse.Namespace) -> None:
         tokenizer = PreTrainedTokenizerFast.from_pretrained(work / "tokenizer")
     else:
         rng = random.Random(args.seed)
-        texts = (maker.example(rng).text.replace("</s>", " ") + " Yes No" for _ in range(30000))
+        texts = (e.text.replace("</s>", " ") + " Yes No" for e in maker.examples(rng, 15000))
         tokenizer = build_tokenizer(texts, args.vocabulary)
         tokenizer.save_pretrained(work / "tokenizer")
     yes, no = answer_ids(tokenizer)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from helpers import ALPACA, chats, example, read_rows, write_jsonl
+from format_helpers import ALPACA, chats, example, read_rows, write_jsonl
 
 from instructmine.errors import InstructmineError
 from instructmine.formats import open_pool, write_selection

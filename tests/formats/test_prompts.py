@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from helpers import write_jsonl
+from format_helpers import write_jsonl
 
 from instructmine.errors import PoolError, UsageError
 from instructmine.formats import open_prompts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from helpers import chats, read_one, read_rows, write_jsonl
+from format_helpers import chats, read_one, read_rows, write_jsonl
 
 U, A, S, T = "user", "assistant", "system", "tool"
 QA = [(U, "q"), (A, "a")]

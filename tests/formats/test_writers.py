@@ -11,7 +11,7 @@ import sys
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from helpers import ALPACA, chats, example, read_rows, write_jsonl
+from format_helpers import ALPACA, chats, example, read_rows, write_jsonl
 
 from instructmine import formats
 from instructmine.errors import InstructmineError, UsageError

@@ -7,6 +7,8 @@ from typing import Any
 
 from instructmine.formats._rows import Unfit
 
+TOO_DEEP = "the JSON is nested too deeply"
+
 
 class RowDecoder:
     """Decodes one JSON value at a time and refuses duplicate keys and lone surrogates.
@@ -46,7 +48,10 @@ class RowDecoder:
         escaped = text.find("\\ud", start, end) >= 0 or text.find("\\uD", start, end) >= 0
         if not (escaped or invalid_bytes):
             return
-        found = _unencodable(value, "")
+        try:
+            found = _unencodable(value, "")
+        except RecursionError:
+            raise Unfit(TOO_DEEP) from None
         if found is not None:
             place, is_byte = found
             what = "invalid UTF-8" if is_byte and invalid_bytes else "a lone surrogate"
@@ -80,5 +85,5 @@ def explain(error: Exception, start: int = 0) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"broken JSON: {error.msg} at character {error.pos - start + 1}"
     if isinstance(error, RecursionError):
-        return "the JSON is nested too deeply"
+        return TOO_DEEP
     return "the JSON holds a number with too many digits"

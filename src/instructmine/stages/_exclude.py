@@ -23,6 +23,7 @@ class Exclusions:
     def __init__(self, index: PoolIndex) -> None:
         self.index = index
         self.reasons: list[str | None] = [None] * len(index)
+        self.warnings: list[str] = []
 
     def free(self) -> npt.NDArray[np.int64]:
         """Return the positions without a reason."""
@@ -44,6 +45,12 @@ class Exclusions:
             hit = decontaminator.check(example)
             if hit is not None:
                 self.reasons[position] = f"contaminated by {hit}"
+        if prompts.rejected:
+            first = prompts.rejected[0]
+            self.warnings.append(
+                f"{len(prompts.rejected)} evaluation rows hold no prompt and were not compared; "
+                f"first {first.source}:{first.row}: {first.rejection}"
+            )
 
     def duplicates(self, kind: str, quality: npt.NDArray[np.float64] | None) -> None:
         """Exclude all but the best copy: `exact`, `near` (exact first), or `none`.

@@ -164,7 +164,7 @@ def select(
         **describe(run, index, measurements, tallies),
         "rule": chosen_rule.to_json() if chosen_rule else None,
         "selector": {"name": selector, "config": repr(chosen_selector), "seed": seed},
-        "warnings": warnings,
+        "warnings": [*warnings, *exclusions.warnings],
         "selection": summarise(decisions, counts),
         "seconds": round(time.perf_counter() - started, 3),
     }
@@ -299,6 +299,7 @@ def write_selected(
     chosen = Selection(decisions, manifest, pool=index.pool)
     rows = chosen.rows(chosen.selected)
     written = formats.write_selection(rows, out, format=output_format, pool=index.pool)
+    manifest["warnings"] = [*manifest["warnings"], *written.notes]
     manifest["files"] = {what: str(path) for what, path in {**written, **files}.items()}
     write_manifest(files["manifest"], manifest)
     return {**written, **files}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-from helpers import ALPACA, chats, read_one, read_rows, write_jsonl
+from format_helpers import ALPACA, chats, read_one, read_rows, write_jsonl
 
 from instructmine.errors import PoolError, UsageError
 from instructmine.formats import open_pool
@@ -109,6 +110,17 @@ def test_labels_are_the_paths_as_given_and_unique(tmp_path, monkeypatch):
     write_jsonl(tmp_path / "c.jsonl", [ALPACA])
     pool = open_pool(["x", "y", "./c.jsonl"])
     assert pool.sources == ["x/a.jsonl", "y/a.jsonl", "b.jsonl", "./c.jsonl"]
+
+
+def test_a_label_can_be_written_whatever_the_file_is_called(tmp_path):
+    name = os.fsdecode(b"\xff.jsonl")
+    try:
+        write_jsonl(tmp_path / name, [ALPACA])
+    except OSError:
+        pytest.skip("this file system refuses such names")
+    pool = open_pool(tmp_path)
+    assert pool.sources == ["\\udcff.jsonl"]
+    assert pool.fetch([("\\udcff.jsonl", 0)])[0].record == ALPACA
 
 
 @pytest.mark.parametrize("second", ["a.jsonl", "./a.jsonl", "."])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import unicodedata
 
-from helpers import chats, example
+from format_helpers import chats, example
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +15,7 @@ from instructmine.formats._containers import json_array, jsonl
 from instructmine.pool import PoolRow
 
 QUICK = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -43,7 +43,7 @@ def ids(rows):
     return [row.example.id for row in rows]
 
 
-@settings(QUICK, max_examples=25)
+@settings(QUICK, max_examples=15)
 @given(st.lists(CHAT, min_size=1, max_size=4))
 def test_any_conversation_survives_messages_and_sharegpt(tmp_path, conversations):
     rows = rows_of(conversations)

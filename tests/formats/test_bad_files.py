@@ -8,9 +8,9 @@ import os
 
 import pytest
 import zstandard
-from helpers import ALPACA, chats, read_one, read_rows, write_jsonl
+from format_helpers import ALPACA, chats, read_one, read_rows, write_jsonl
 
-from instructmine.errors import PoolError
+from instructmine.errors import InstructmineError, PoolError
 from instructmine.formats import open_pool, write_selection
 
 GOOD = json.dumps(ALPACA)
@@ -141,6 +141,22 @@ def test_deep_nesting_is_rejected(tmp_path):
     assert len(rows[1].raw) < 1000
 
 
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+@pytest.mark.parametrize("depth", range(800, 1000, 7))
+def test_nesting_near_the_limit_gives_no_traceback(tmp_path, name, depth):
+    nested = "[" * depth + '"\\ud83d\\ude00"' + "]" * depth
+    text = GOOD.replace("}", f', "x": {nested}}}')
+    (tmp_path / name).write_text(f"[{text}]" if name == "a.json" else text)
+    (row,) = read_rows(tmp_path / name)
+    if row.example is None:
+        assert "nested too deeply" in row.rejection
+        return
+    try:
+        write_selection([row], tmp_path / "out.jsonl")
+    except InstructmineError as error:
+        assert "nested too deeply" in str(error)
+
+
 def test_huge_integers_are_rejected_where_python_cannot_hold_them(tmp_path):
     fine, huge = "9" * 4000, "9" * 5000
     rows = read_lines(
@@ -219,7 +235,7 @@ def test_a_trailing_comma_loses_nothing(tmp_path):
 
 
 def test_rows_of_an_array_are_rejected_one_by_one(tmp_path):
-    deep = "[" * 5000 + '"]"' + "]" * 5000
+    deep = "[" * 100_000 + '"]"' + "]" * 100_000
     digits = "9" * 5000
     bad = [
         "3",
