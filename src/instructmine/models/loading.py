@@ -116,7 +116,12 @@ def require_safetensors(spec: ModelSpec) -> None:
         pickles = [p for p in folder.glob("*.bin") if p.name.startswith("pytorch_model")]
         if pickles and not any(folder.glob("*.safetensors")):
             raise ModelError(
-                f"model '{spec.name}' holds {pickles[0].name} and no safetensors; convert it "
-                "(pickled weights can run code and are never loaded)"
+                f"model '{spec.name}' holds {pickles[0].name} and no safetensors; pickled weights "
+                "can run code: convert it once with python -m instructmine.models.convert"
             )
+    if not any(spec.folder.rglob("*.safetensors")):
+        raise ModelError(
+            f"model '{spec.name}' has no safetensors weights; on the hub name a revision that has "
+            f"them ({spec.name}@refs/pr/1), or download and convert it: see docs/profiles.md"
+        )
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
