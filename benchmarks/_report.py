@@ -42,20 +42,29 @@ def isolated(run: Callable[..., Any], *arguments: Any) -> tuple[Any, float, floa
     """Run a module-level function in a fresh process: its result, CPU seconds, peak MiB.
 
     The seconds are those the function reports with `(result, seconds)`; the peak is that of the
-    whole process, so compare with a contender that does nothing.
+    whole process, so compare with a contender that does nothing. Raises ImportError when a
+    contender is not installed.
     """
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_child, args=(there, run, arguments))
     process.start()
-    result, seconds, peak = here.recv()
+    there.close()  # so that a child that dies ends the wait
+    answer = here.recv()
     process.join()
+    if isinstance(answer, ImportError):
+        raise answer
+    result, seconds, peak = answer
     return result, seconds, peak
 
 
 def _child(pipe: Any, run: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    result, seconds = run(*arguments)
-    pipe.send((result, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+    try:
+        result, seconds = run(*arguments)
+    except ImportError as error:
+        pipe.send(error)
+    else:
+        pipe.send((result, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
 
 
 def show(title: str, rows: Sequence[dict[str, Any]], out: Path | None) -> None:

@@ -91,6 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     import numpy as np
 
     options = _report.parser(main.__doc__ or "")
+    options.set_defaults(rounds=1)  # minutes each
     options.add_argument("--rows", type=int, default=50_000)
     options.add_argument("--width", type=int, default=384)
     options.add_argument("--copies", type=int, default=500)
@@ -105,8 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name, run in list(contenders.items()):
             try:
                 found, seconds, peak = _report.isolated(run, *size)
-            except EOFError:
-                print(f"{name}: not installed", file=sys.stderr)
+            except ImportError as error:
+                print(f"{name} is left out: {error}", file=sys.stderr)
                 del contenders[name]
                 continue
             error = float(np.abs(np.asarray(found)[rows] - truth).max())

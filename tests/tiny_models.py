@@ -171,6 +171,36 @@ def gpt2(folder, causal=True):
     return _save((GPT2LMHeadModel if causal else GPT2ForSequenceClassification)(config), folder)
 
 
+def opt(folder):
+    """An OPT: learned positions, counted from the attention mask where there is one."""
+    from transformers import OPTConfig, OPTForCausalLM
+
+    tokenizer = _save_tokenizer(
+        folder, _bpe(("<pad>", "<s>", "</s>")), bos_token="<s>", eos_token="</s>", pad_token="<pad>"
+    )
+    config = OPTConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        ffn_dim=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=512,
+        word_embed_proj_dim=32,
+    )
+    return _save(OPTForCausalLM(config), folder)
+
+
+def bloom(folder):
+    """A Bloom: ALiBi positions, computed from the attention mask."""
+    from transformers import BloomConfig, BloomForCausalLM
+
+    tokenizer = _save_tokenizer(
+        folder, _bpe(("<pad>", "<s>", "</s>")), bos_token="<s>", eos_token="</s>", pad_token="<pad>"
+    )
+    config = BloomConfig(vocab_size=len(tokenizer), hidden_size=32, n_layer=2, n_head=4)
+    return _save(BloomForCausalLM(config), folder)
+
+
 def gemma2(folder):
     """A Gemma 2: its logits are soft-capped behind the output head."""
     from transformers import Gemma2Config, Gemma2ForCausalLM

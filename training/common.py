@@ -181,11 +181,16 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
 def save_half(model: torch.nn.Module, folder: Path) -> None:
     """Save a Hugging Face model as float16 safetensors; the model in memory stays as it is."""
     folder.mkdir(parents=True, exist_ok=True)
-    state = {name: value.detach().to(torch.float16) for name, value in model.state_dict().items()}
-    before = model.config.dtype
-    model.config.dtype = torch.float16
+    whole = {value.data_ptr(): name for name, value in reversed(model.state_dict().items())}
+    state = {
+        name: value.detach().to(torch.float16)
+        for name, value in model.state_dict().items()
+        if whole[value.data_ptr()] == name  # tied weights are written once
+    }
     model.save_pretrained(folder, state_dict=state)
-    model.config.dtype = before
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config["dtype"] = "float16"
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     (folder / "model.safetensors").chmod(0o644)
 
 

@@ -57,6 +57,7 @@ def main() -> None:
     print(f"{len(texts)} texts, {sum(map(len, texts)) / 1e6:.1f} MB")
     targets = teacher_embeddings(texts, args)
     if args.teacher_only:
+        teacher_embeddings(measured_texts(args.data), args, exact=True)
         return
     seconds = (load_checkpoint(args.scratch / "encoder.pt") or {"seconds": 0.0})["seconds"]
     if not args.measure_only:
@@ -242,7 +243,9 @@ SOURCES: list[tuple[Source, float, Callable[[Path], Iterator[str]]]] = [
 ]
 
 
-def teacher_embeddings(texts: list[str], args: argparse.Namespace) -> np.ndarray:
+def teacher_embeddings(
+    texts: list[str], args: argparse.Namespace, exact: bool = False
+) -> np.ndarray:
     """The teacher's unit vectors, one row per text; kept in chunks so that a rerun continues."""
     tokenizer = AutoTokenizer.from_pretrained(args.teacher)
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
@@ -257,12 +260,12 @@ def teacher_embeddings(texts: list[str], args: argparse.Namespace) -> np.ndarray
         if not path.exists():
             if model is None:
                 model = AutoModel.from_pretrained(args.teacher, dtype=torch.float32)
-            vectors = embed(model, tokenizer, [texts[i] for i in chunk], args.max_length)
+            vectors = embed(model, tokenizer, [texts[i] for i in chunk], args.max_length, exact)
             np.save(path.with_suffix(".tmp.npy"), vectors.astype(np.float16))
             path.with_suffix(".tmp.npy").rename(path)
             print(f"teacher {start + len(chunk)} {time.perf_counter() - started:.0f} s", flush=True)
         out[chunk] = np.load(path, allow_pickle=False)
-    return out
+    return out / np.linalg.norm(out, axis=1, keepdims=True)
 
 
 @torch.inference_mode()
@@ -454,9 +457,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     as_float = {"dtype": torch.float32}
     small = SentenceTransformer(str(args.out), device="cpu", model_kwargs=as_float)
     mine = small.encode(texts, normalize_embeddings=True)
-    big = AutoModel.from_pretrained(args.teacher, dtype=torch.float32)
-    words = AutoTokenizer.from_pretrained(args.teacher)
-    theirs = embed(big, words, texts, args.max_length, exact=True)
+    theirs = teacher_embeddings(texts, args, exact=True)
     tfidf = TfidfVectorizer(sublinear_tf=True).fit_transform(texts)
     sets = [set(re.findall(r"\w+", text.lower())) for text in texts]
     vectors = AutoModel.from_pretrained(args.out, dtype=torch.float32)
@@ -510,9 +511,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 def measured_texts(data: Path) -> list[str]:
     """Texts that training never saw, used only to measure: instructions and responses."""
     files = (
-        ("train/dolly_3k_alpagasus_selected.json", 6),
-        ("train/alpaca_data.json", 90),
-        ("train/lima_1029.json", 4),
+        ("train/dolly_3k_alpagasus_selected.json", 8),
+        ("train/alpaca_data.json", 150),
+        ("train/lima_1029.json", 8),
     )
     texts: dict[str, None] = {}
     for file, every in files:

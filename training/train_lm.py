@@ -96,7 +96,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--context", type=int, default=1024, help="tokens")
     parser.add_argument("--dropout", type=float, default=0.0, help="on residual branches")
     parser.add_argument("--passage-cap", type=int, default=3, help="times an epoch per passage")
-    parser.add_argument("--steps", type=int, default=1600)
+    parser.add_argument("--steps", type=int, default=1250)
     parser.add_argument("--batch-tokens", type=int, default=4096)
     parser.add_argument("--lr", type=float, default=6e-3, help="peak, hidden matrices (Muon)")
     parser.add_argument("--lr-adamw", type=float, default=4e-3, help="peak, embeddings and norms")

@@ -405,8 +405,8 @@ def render(tokenizer: Any, turns: Messages, answer: str) -> str:  # noqa: ANN401
 
 def fit_in(pair: Pair, rng: random.Random, most: int) -> Pair:
     """Shorten very long pairs: the oldest turns go first, then both answers' later sentences."""
-    turns = pair.turns[-3:] if sum(len(said) for _, said in pair.turns) > 1000 else pair.turns
-    turns = tuple((who, said if len(said) < 1000 else said[-1000:]) for who, said in turns)
+    turns = pair.turns[-3:] if sum(len(said) for _, said in pair.turns) > 700 else pair.turns
+    turns = tuple((who, said if len(said) < 700 else said[-700:]) for who, said in turns)
     if pair.kind in FAULTS:
         limit = most * 3 if rng.random() < 0.15 else most
         if max(len(pair.better), len(pair.worse)) > limit:
@@ -822,13 +822,13 @@ def parse() -> argparse.Namespace:
     parser = common.base_parser(__doc__)
     parser.add_argument("--init", type=Path, default=common.ASSETS / "lm")
     parser.add_argument("--out", type=Path, default=common.ASSETS / "reward")
-    parser.add_argument("--steps", type=int, default=1600)
-    parser.add_argument("--tokens", type=int, default=8192, help="tokens in a batch")
-    parser.add_argument("--longest", type=int, default=750, help="characters of a usual answer")
-    parser.add_argument("--rate", type=float, default=8e-4)
+    parser.add_argument("--steps", type=int, default=1400)
+    parser.add_argument("--tokens", type=int, default=4096, help="tokens in a batch")
+    parser.add_argument("--longest", type=int, default=600, help="characters of a usual answer")
+    parser.add_argument("--rate", type=float, default=6e-4)
     parser.add_argument("--dropout", type=float, default=0.05)
     parser.add_argument("--pointwise", type=float, default=0.3)
-    parser.add_argument("--export-every", type=int, default=400)
+    parser.add_argument("--export-every", type=int, default=300)
     parser.add_argument("--measure", action="store_true", help="only measure the exported folder")
     return parser.parse_args()
 

@@ -2,8 +2,7 @@
 
 The model reads the literal UniEval input strings and answers "Yes" or "No" at the first decoder
 step. It learns from real turns (answer "Yes") and from seeded synthetic faults of them (answer
-"No", or a target in between for mild faults). First the encoder learns to fill in masked tokens of
-the same texts, then the whole model learns to answer.
+"No", or a target in between for mild faults). Its embeddings start from static word vectors.
 
 Human scores of Topical-Chat are read for the final measurement alone, never for training.
 """
@@ -25,6 +24,7 @@ from typing import Any
 import common
 import corruptions as faults
 import torch
+from safetensors.torch import load_file
 from scipy.stats import spearmanr
 from tokenizers import (
     AddedToken,
@@ -54,6 +54,7 @@ QUESTIONS = {
 UNIEVAL = {"naturalness": 0.514, "coherence": 0.613, "understandability": 0.468}
 AIMS = {"naturalness": 0.30, "coherence": 0.40, "understandability": 0.30}
 MASK = "<extra_id_0>"
+VECTORS = Path("../shared/models/model2vec-bge-base-128")
 # Passages are read from these collections of the T0 file alone; the dialogue collections in it
 # (DREAM, SAMSum) are left out because their own terms forbid commercial use.
 T0_FACTS = ("adversarial_qa", "quoref", "wiki_hop", "dbpedia", "ropes", "duorc")
@@ -334,13 +335,13 @@ class Maker:
         names = list(self.turns)
         name = rng.choices(names, [weights.get(n, 1) for n in names])[0]
         turn = rng.choice(self.turns[name])
-        most = rng.choice((15, 25, 40, 60, 120))
-        history = tuple(clip(part, rng, 120) for part in turn.history[-rng.choice((1, 3, 5, 9)) :])
+        most = rng.choice((12, 20, 30, 50))
+        history = tuple(clip(part, rng, 40) for part in turn.history[-rng.choice((1, 2, 4)) :])
         return Turn(history, clip(turn.response, rng, most), turn.source)
 
     def broken(self, text: str, rng: random.Random) -> tuple[str, float, float, str]:
         """A faulty form of a text, with targets for naturalness and understandability."""
-        share = rng.choice((0.15, 0.3, 0.5, 0.8))
+        share = rng.choice((0.3, 0.5, 0.8))
         mild = 1 - share
         options: list[tuple[float, Callable[[], tuple[str, float, float]]]] = [
             (2, lambda: (faults.shuffle_words(text, rng, 1.0), 0.0, 0.0)),
@@ -508,21 +509,52 @@ def build_model(vocabulary: int, args: argparse.Namespace) -> T5ForConditionalGe
         pad_token_id=0,
         eos_token_id=1,
     )
-    model = T5ForConditionalGeneration(config)
-    torch.nn.init.normal_(model.shared.weight, std=0.3)
-    return model
+    return T5ForConditionalGeneration(config)
 
 
-def optimizers(model: T5ForConditionalGeneration) -> list[torch.optim.Optimizer]:
-    """Muon for the hidden matrices, AdamW for the embeddings, position biases and norms."""
-    hidden, rest = [], []
-    for name, weight in model.named_parameters():
-        matrix = weight.ndim == 2 and "shared" not in name and "relative" not in name
-        (hidden if matrix else rest).append(weight)
-    return [
-        torch.optim.Muon(hidden, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(rest, betas=(0.9, 0.98), weight_decay=0.01),
-    ]
+def set_start(
+    model: T5ForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, folder: Path
+) -> None:
+    """Start from static word vectors, with heads that know where to look.
+
+    The first coordinates of an embedding are the vector of the token's text. Of six heads two look
+    at the previous and at the next token; three have queries equal to keys in the first two layers
+    and avoid their own place, so that a token finds its like elsewhere, in the history too.
+    Branches start small, and the decoder's start token is zero: at first it reads the mean of what
+    the encoder says.
+    """
+    vectors = next(iter(load_file(folder / "model.safetensors").values())).float()
+    pieces = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    width = model.config.d_model
+    table = torch.randn(len(tokenizer), width) * 0.3
+    for token in range(4, len(tokenizer)):
+        ids = pieces.encode(tokenizer.decode([token]).strip(), add_special_tokens=False).ids
+        if ids:
+            mean = vectors[ids].mean(0)
+            table[token, : len(mean)] = mean / (mean.std() + 1e-6)
+    table[0] = 0.0
+    with torch.no_grad():
+        model.shared.weight.copy_(table)
+        for name, weight in model.named_parameters():
+            if name.endswith(("wo.weight", "SelfAttention.o.weight")):
+                weight.mul_(0.3)
+        bias = model.encoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight
+        bias[0, :3] = -8.0
+        bias[1, 3] = bias[17, 4] = 8.0
+        for block in model.encoder.block[:2]:
+            attention = block.layer[0].SelfAttention
+            for head in range(3):
+                rows = slice(head * model.config.d_kv, (head + 1) * model.config.d_kv)
+                basis = torch.linalg.qr(torch.randn(width, model.config.d_kv))[0].T * 0.5
+                attention.q.weight[rows] = basis
+                attention.k.weight[rows] = basis
+
+
+def optimizer_of(model: T5ForConditionalGeneration) -> torch.optim.Optimizer:
+    """AdamW; the embeddings, seen in few batches each, move faster."""
+    rest = [weight for name, weight in model.named_parameters() if "shared" not in name]
+    groups = [{"params": rest, "scale": 1.0}, {"params": [model.shared.weight], "scale": 5.0}]
+    return torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01)
 
 
 def batches(
@@ -547,18 +579,6 @@ def batches(
         at += size
     rng.shuffle(out)
     return out
-
-
-def fill_in_loss(
-    model: T5ForConditionalGeneration, ids: torch.Tensor, seen: torch.Tensor, mask: int
-) -> torch.Tensor:
-    """Loss of predicting masked tokens from the encoder's output."""
-    hide = (torch.rand(ids.shape) < 0.15) & (ids > 3)
-    hidden = model.encoder(
-        input_ids=ids.masked_fill(hide, mask), attention_mask=seen
-    ).last_hidden_state
-    logits = hidden[hide] * model.config.d_model**-0.5 @ model.shared.weight.T
-    return torch.nn.functional.cross_entropy(logits.float(), ids[hide])
 
 
 def answer_loss(
@@ -676,13 +696,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--vocabulary", type=int, default=4096)
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--hidden", type=int, default=512)
-    parser.add_argument("--layers", type=int, default=5)
-    parser.add_argument("--fill-steps", type=int, default=700)
-    parser.add_argument("--answer-steps", type=int, default=1400)
-    parser.add_argument("--tokens", type=int, default=4096, help="tokens in a batch")
-    parser.add_argument("--longest", type=int, default=384, help="tokens of a training example")
-    parser.add_argument("--fill-rate", type=float, default=6e-3, help="peak learning rate")
-    parser.add_argument("--answer-rate", type=float, default=3e-3, help="peak learning rate")
+    parser.add_argument("--layers", type=int, default=3)
+    parser.add_argument("--vectors", type=Path, default=VECTORS, help="static word vectors")
+    parser.add_argument("--steps", type=int, default=2800)
+    parser.add_argument("--tokens", type=int, default=2048, help="tokens in a batch")
+    parser.add_argument("--longest", type=int, default=256, help="tokens of a training example")
+    parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
     parser.add_argument("--measure", action="store_true", help="only measure the exported folder")
     return parser.parse_args()
 
@@ -756,9 +775,9 @@ def card(args: argparse.Namespace, found: dict[str, Any]) -> None:
             "parameters": f"{found['parameters']:,}",
             "vocabulary": f"{args.vocabulary:,}, byte-level BPE, lower-cased",
             "seed": args.seed,
-            "steps": f"{args.fill_steps} filling in tokens, then {args.answer_steps} answering",
+            "steps": f"{args.steps:,}",
             "batch": f"up to {args.tokens:,} tokens",
-            "initialised from": "random weights",
+            "initialised from": "random weights; embeddings from model2vec-bge-base-128 (MIT)",
             "weights": "float16 safetensors",
         },
         sources=[common.Source(*SOURCES[name], rows=count) for name, count in counts.items()],
@@ -806,90 +825,68 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def encode(
-    maker: Maker,
-    tokenizer: PreTrainedTokenizerFast,
-    rng: random.Random,
-    filling: bool,
-    args: argparse.Namespace,
-) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """The next batches: good turns alone while masked tokens are filled in."""
-    examples = maker.examples(rng, 3000)
-    if filling:
-        examples = [example for example in examples if example.target == 1.0]
-    texts = [example.text for example in examples]
-    ids = tokenizer(texts, truncation=True, max_length=args.longest)["input_ids"]
-    targets = [example.target for example in examples]
-    return batches(list(zip(ids, targets, strict=True)), args.tokens, rng)
-
-
-def learning_rate(step: int, args: argparse.Namespace) -> float:
-    """Each of the two stages warms up and decays by itself."""
-    if step < args.fill_steps:
-        return args.fill_rate * common.cosine_lr(step, args.fill_steps, 30, 0.3)
-    at = step - args.fill_steps
-    return args.answer_rate * common.cosine_lr(at, args.answer_steps, 30, 0.01)
-
-
 def take_step(
-    model: T5ForConditionalGeneration, steppers: Sequence[torch.optim.Optimizer], rate: float
+    model: T5ForConditionalGeneration, optimizer: torch.optim.Optimizer, rate: float
 ) -> None:
     """Clip the gradients, move the weights, forget the gradients."""
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    for stepper in steppers:
-        for group in stepper.param_groups:
-            group["lr"] = rate
-        stepper.step()
-        stepper.zero_grad(set_to_none=True)
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["scale"]
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+def make_tokenizer(maker: Maker, args: argparse.Namespace) -> PreTrainedTokenizerFast:
+    """The tokenizer of an earlier run, or a new one."""
+    folder = args.scratch / "unieval/tokenizer"
+    if folder.exists():
+        return PreTrainedTokenizerFast.from_pretrained(folder)
+    examples = maker.examples(random.Random(args.seed), 15000)
+    texts = (example.text.replace("</s>", " ") + " Yes No" for example in examples)
+    tokenizer = build_tokenizer(texts, args.vocabulary)
+    tokenizer.save_pretrained(folder)
+    return tokenizer
 
 
 def train(args: argparse.Namespace) -> None:
     """Train, with a checkpoint every 100 steps to resume from."""
-    work = args.scratch / "unieval"
+    path = args.scratch / "unieval/checkpoint.pt"
     maker = Maker(args.data, args.seed, development=False)
     print("rows", maker.counts(), flush=True)
-    if (work / "tokenizer").exists():
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(work / "tokenizer")
-    else:
-        rng = random.Random(args.seed)
-        texts = (e.text.replace("</s>", " ") + " Yes No" for e in maker.examples(rng, 15000))
-        tokenizer = build_tokenizer(texts, args.vocabulary)
-        tokenizer.save_pretrained(work / "tokenizer")
+    tokenizer = make_tokenizer(maker, args)
     yes, no = answer_ids(tokenizer)
     model = build_model(len(tokenizer), args)
-    steppers = optimizers(model)
-    total = args.fill_steps + args.answer_steps
+    set_start(model, tokenizer, args.vectors)
+    optimizer = optimizer_of(model)
     step, chunk = 0, 0
-    if state := common.load_checkpoint(work / "checkpoint.pt"):
+    if state := common.load_checkpoint(path):
         model.load_state_dict(state["model"])
-        for stepper, saved in zip(steppers, state["optimizers"], strict=True):
-            stepper.load_state_dict(saved)
+        optimizer.load_state_dict(state["optimizer"])
         step, chunk = state["step"], state["chunk"]
     began, losses = time.time(), []
-    while step < total:
+    while step < args.steps:
         rng = random.Random(args.seed * 1000 + chunk)
         chunk += 1
-        filling = step < args.fill_steps
-        for ids, seen, target in encode(maker, tokenizer, rng, filling, args):
-            if step >= total or filling != (step < args.fill_steps):
+        examples = maker.examples(rng, 3000)
+        texts = [example.text for example in examples]
+        encoded = tokenizer(texts, truncation=True, max_length=args.longest)["input_ids"]
+        pairs = list(zip(encoded, (example.target for example in examples), strict=True))
+        for ids, seen, target in batches(pairs, args.tokens, rng):
+            if step >= args.steps:
                 break
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                if filling:
-                    loss = fill_in_loss(model, ids, seen, tokenizer.mask_token_id)
-                else:
-                    loss = answer_loss(model, ids, seen, target, yes, no)
+                loss = answer_loss(model, ids, seen, target, yes, no)
             loss.backward()
-            take_step(model, steppers, learning_rate(step, args))
+            take_step(model, optimizer, args.rate * common.cosine_lr(step, args.steps, 50, 0.02))
             step += 1
             losses.append(loss.item())
             if step % 50 == 0:
                 mean, spent = sum(losses[-50:]) / len(losses[-50:]), time.time() - began
                 print(f"step {step} loss {mean:.4f} after {spent:.0f} s", flush=True)
-            if step % 100 == 0 or step == total:
-                keep = {"model": model.state_dict(), "step": step, "chunk": chunk}
-                keep["optimizers"] = [stepper.state_dict() for stepper in steppers]
-                common.save_checkpoint(work / "checkpoint.pt", keep)
-            if step % 500 == 0 or step == total:
+            if step % 100 == 0 or step == args.steps:
+                keep = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+                common.save_checkpoint(path, keep | {"step": step, "chunk": chunk})
+            if step % 500 == 0 or step == args.steps:
                 common.save_half(model, args.out)
                 tokenizer.save_pretrained(args.out)
 

@@ -144,7 +144,8 @@ class _Shingles:
         """
         frequency = self._frequency[own % _TABLE]
         order = np.lexsort((own, frequency))[:count]
-        return own[order[frequency[order] > 1]].tolist()
+        shared = own[order[frequency[order] > 1]]
+        return [int(shingle) for shingle in shared]
 
 
 def _shingle_set(text: str, hasher: WordHasher) -> ShingleSet:
@@ -189,4 +190,4 @@ def _jaccard(own: ShingleSet, rows: IntArray, shingles: _Shingles) -> npt.NDArra
     joined = np.concatenate(others)
     place = np.minimum(np.searchsorted(own, joined), len(own) - 1)
     common = np.add.reduceat((own[place] == joined).astype(np.int64), np.cumsum(sizes) - sizes)
-    return common / (len(own) + sizes - common)
+    return np.asarray(common / (len(own) + sizes - common), dtype=np.float64)

@@ -22,10 +22,13 @@ _REMEMBERED = 1_000_000  # words whose hash is kept: about 120 MB
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a text: NFKC, casefolded, without punctuation and underscores."""
+    """Return the words of a text: NFKC, casefolded, without punctuation and underscores.
+
+    An apostrophe joins ("don't" is "dont"), every other sign parts.
+    """
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-    return _WORD.findall(text.casefold().replace("_", " "))
+        text = unicodedata.normalize("NFKC", text).replace("\u2019", "")
+    return _WORD.findall(text.casefold().replace("'", "").replace("_", " "))
 
 
 class WordHasher(dict[str, int]):

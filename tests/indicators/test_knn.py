@@ -139,3 +139,8 @@ def test_a_single_number_counts_as_one_neighbour():
 def test_what_is_no_neighbour_is_refused(neighbour):
     with pytest.raises(UsageError, match="neighbour"):
         Knn(neighbour=neighbour, embedding=Vectors())
+
+
+def test_asking_for_more_neighbours_changes_no_identity():
+    one, two = (Knn(neighbour=n, embedding=Vectors()) for n in (6, (6, 10)))
+    assert one.identity() == two.identity()

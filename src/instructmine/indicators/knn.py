@@ -10,7 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from instructmine import plugins
-from instructmine.contracts import Batch, Column, Context, Indicator, Scored, Scorer
+from instructmine.contracts import (
+    Batch,
+    Column,
+    Context,
+    Indicator,
+    Scored,
+    Scorer,
+    execution,
+)
 from instructmine.errors import UsageError
 
 _QUERIES = 4096  # rows searched at once
@@ -23,7 +31,8 @@ IntMatrix = npt.NDArray[np.int64]
 
 
 def _embedding() -> Indicator:
-    return plugins.load("indicators", "embedding", Indicator)()
+    made: Indicator = plugins.load("indicators", "embedding", Indicator)()
+    return made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +53,7 @@ class Knn(Indicator):
     scope: ClassVar[Literal["example", "pool"]] = "pool"
     inputs: ClassVar[tuple[str, ...]] = ("embedding",)
     reads_text: ClassVar[bool] = False
-    neighbour: tuple[int, ...] = (6,)
+    neighbour: tuple[int, ...] = execution((6,))  # the column's name says it, so no identity
     embedding: Indicator = field(default_factory=_embedding)
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -91,13 +91,13 @@ def words(text: str) -> list[bytes] | list[str]:
     return data.split() if ascii_only else data.decode("utf-8", "surrogatepass").split()
 
 
-def _factors(tokens: Iterable[bytes] | Iterable[str], threshold: float) -> float:
+def _factors(tokens: Iterable[Hashable], threshold: float) -> float:
     """Count the runs in which the type-token ratio stays above the threshold.
 
     A new word never lowers the ratio, so only a repeated one can end a run: the ratio is
     computed at repetitions alone.
     """
-    seen: set[bytes | str] = set()
+    seen: set[Hashable] = set()
     add = seen.add
     repeats = 0
     count = 0

@@ -21,7 +21,8 @@ _ROWS = 4096  # rows compared with all targets at once
 
 
 def _embedding() -> Indicator:
-    return plugins.load("indicators", "embedding", Indicator)()
+    made: Indicator = plugins.load("indicators", "embedding", Indicator)()
+    return made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +100,7 @@ class _TargetScorer:
         exact = np.stack(
             [(vectors * self.targets[found[:, m]]).sum(axis=1) for m in range(self.nearest)]
         )
-        return np.sort(exact, axis=0).mean(axis=0)
+        return np.asarray(np.sort(exact, axis=0).mean(axis=0), dtype=np.float64)
 
 
 def target_examples(target: str | None) -> tuple[Example, ...]:

@@ -149,14 +149,14 @@ class CausalLM:
         if cells > _LOGIT_CELLS and len(spans) > 1:  # long responses, large vocabulary: in parts
             half = len(spans) // 2
             return np.vstack([self._batch_loss(spans[:half]), self._batch_loss(spans[half:])])
-        # Causal attention never looks ahead, so padding on the right needs no mask to be unseen;
-        # without one the faster kernels run. Models that read the mask otherwise are given it.
-        ids, mask = right_pad([span.ids for span in spans], self.start, self.model.device)
+        # Causal attention never looks ahead, so padding behind a text is unseen without a mask,
+        # and without one the faster kernels run.
+        ids, _ = right_pad([span.ids for span in spans], self.start, self.model.device)
         rows = np.repeat(np.arange(len(spans)), counts)
         columns = np.concatenate([np.arange(span.start - 1, span.end - 1) for span in spans])
         targets = np.concatenate([np.asarray(span.response) for span in spans])
         self._wanted = (torch.as_tensor(rows), torch.as_tensor(columns))
-        logits = self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+        logits = self.model(input_ids=ids, use_cache=False).logits
         if logits.shape[:2] != (1, len(targets)):
             raise ModelError(
                 f"model '{self.spec.name}' does not compute its logits from its output head alone, "

@@ -113,9 +113,8 @@ class PositionWeightedPooling(torch.nn.Module):
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return (rows, width) vectors."""
-        hidden = self.trunk(
-            input_ids=ids, attention_mask=mask, use_cache=False
-        ).last_hidden_state.float()
+        # Causal attention never sees the padding behind a text.
+        hidden = self.trunk(input_ids=ids, use_cache=False).last_hidden_state.float()
         weights = (mask.cumsum(1) * mask).to(hidden.dtype)[:, :, None]
         return (hidden * weights).sum(1) / weights.sum(1)
 

@@ -116,11 +116,12 @@ class OpenAssistantReward(torch.nn.Module):
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return (rows,) rewards; `last` reads the last position whose mask is 1."""
-        # Positions are counted over real tokens, so that padding on either side changes nothing.
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
-        hidden = self.gpt_neox(
-            input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False
-        ).last_hidden_state
+        # Padding behind a text is unseen by causal attention; in front of one it must be masked,
+        # and positions counted over real tokens.
+        seen: dict[str, torch.Tensor] = {}
+        if not mask[:, 0].all():
+            seen = {"attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
+        hidden = self.gpt_neox(input_ids=ids, use_cache=False, **seen).last_hidden_state
         if self.pooling == "mean":
             weights = mask[:, :, None].to(hidden.dtype)
             pooled = (hidden * weights).sum(1) / weights.sum(1)
@@ -150,10 +151,10 @@ class ClassifierReward(torch.nn.Module):
         self._per_position = output
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return (rows,) rewards."""
-        logits = self.model(input_ids=ids, attention_mask=mask).logits
+        """Return (rows,) rewards of texts padded on the right."""
         if not self._decoder:  # reads the first position, or pools by the mask
-            return logits[:, 0].float()
+            return self.model(input_ids=ids, attention_mask=mask).logits[:, 0].float()
+        self.model(input_ids=ids, use_cache=False)  # causal: padding behind a text is unseen
         scores, self._per_position = self._per_position, None
         # Alone, a text is read at its last token that is not the pad token: where a template
         # ends in the pad token (often EOS), models were trained on the position before it.

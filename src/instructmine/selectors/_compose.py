@@ -27,17 +27,17 @@ class _Wrapper(Selector):
     selector: Selector
 
     @property
-    def needs(self) -> Any:
+    def needs(self) -> Any:  # type: ignore[override]
         """What the inner selector needs."""
         return self.selector.needs
 
     @property
-    def columns(self) -> Any:
+    def columns(self) -> Any:  # type: ignore[override]
         """Score columns the inner selector reads."""
         return self.selector.columns
 
     @property
-    def uses_quality(self) -> Any:
+    def uses_quality(self) -> Any:  # type: ignore[override]
         """Whether the inner selector reads quality."""
         return self.selector.uses_quality
 
@@ -58,7 +58,7 @@ class Within(_Wrapper):
             raise UsageError(f"the share to choose within must be in (0, 1], not {self.share}")
 
     @property
-    def uses_quality(self) -> Any:
+    def uses_quality(self) -> Any:  # type: ignore[override]
         """Always: quality decides which part is the better one."""
         return True
 

@@ -80,23 +80,29 @@ def kmeans(vectors: FloatMatrix, clusters: int, seed: int, iterations: int = 20)
 
 
 def _spread_centroids(vectors: FloatMatrix, clusters: int, seed: int) -> FloatMatrix:
-    """Draw the first centroids far apart (k-means++, Arthur & Vassilvitskii 2007).
+    """Draw the first centroids far apart: greedy k-means++ (Arthur & Vassilvitskii 2007).
 
-    Drawn plainly at random, as faiss does it, K-means ends in clearly worse clusters.
+    Each is the best of a few draws, as in scikit-learn. Drawn plainly at random, as faiss does
+    it, K-means ends in clearly worse clusters.
     """
     generator = np.random.default_rng(seed)
     norms = np.einsum("ij,ij->i", vectors, vectors)
     rows = [int(generator.integers(len(vectors)))]
     nearest = np.full(len(vectors), np.inf)
-    while len(rows) < clusters:
-        last = rows[-1]
-        distance = norms + norms[last] - 2 * (vectors @ vectors[last])
-        nearest = np.minimum(nearest, np.maximum(distance, 0))
-        nearest[last] = 0
-        total = np.cumsum(nearest)
-        if total[-1] <= 0:  # fewer different rows than clusters
-            rows.append(int(generator.integers(len(vectors))))
-        else:
-            drawn = np.searchsorted(total, generator.random() * total[-1], side="right")
-            rows.append(int(min(drawn, len(vectors) - 1)))
-    return vectors[rows]
+    draws = 2 + int(math.log(clusters))
+    drawn = np.array(rows)
+    while True:
+        distance = norms[:, None] + norms[drawn] - 2 * (vectors @ vectors[drawn].T)
+        distance[drawn, np.arange(len(drawn))] = 0
+        distance = np.minimum(np.maximum(distance, 0), nearest[:, None])
+        best = int(np.argmin(distance.sum(axis=0, dtype=np.float64)))
+        rows[-1], nearest = int(drawn[best]), distance[:, best]
+        if len(rows) == clusters:
+            return vectors[rows]
+        total = np.cumsum(nearest, dtype=np.float64)
+        if total[-1] > 0:
+            drawn = np.searchsorted(total, generator.random(draws) * total[-1], side="right")
+            drawn = np.minimum(drawn, len(vectors) - 1)
+        else:  # fewer different rows than clusters
+            drawn = generator.integers(len(vectors), size=draws)
+        rows.append(-1)
