@@ -6,7 +6,6 @@ import sys
 
 import numpy as np
 import pytest
-from tiny_models import CHATML
 
 from instructmine.contracts import Batch, Context
 from instructmine.errors import ModelError, UsageError
@@ -19,6 +18,7 @@ from instructmine.indicators.unieval import Unieval, question_text
 from instructmine.modelref import ModelRef
 from instructmine.models.causal_lm import CausalLM
 from instructmine.pool import Example, Message, Turn
+from tiny_models import CHATML
 
 CPU = Context(device="cpu")
 ONE = Example.single("Name three fruits.", "Apples, pears and plums.")

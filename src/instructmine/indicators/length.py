@@ -1,4 +1,4 @@
-"""Lengths of prompt and response in tokens (arXiv 2307.06290, table 1)."""
+"""Lengths of prompt and response in tokens (arXiv 2307.06290)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reward of responses, by a reward model (arXiv 2307.06290, table 1)."""
+"""Reward of responses, by a reward model (arXiv 2307.06290)."""
 
 from __future__ import annotations
 
