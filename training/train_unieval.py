@@ -520,8 +520,7 @@ def set_start(
     The first coordinates of an embedding are the vector of the token's text. Of six heads two look
     at the previous and at the next token; three have queries equal to keys in the first two layers
     and avoid their own place, so that a token finds its like elsewhere, in the history too.
-    Branches start small, and the decoder's start token is zero: at first it reads the mean of what
-    the encoder says.
+    Branches start small.
     """
     vectors = next(iter(load_file(folder / "model.safetensors").values())).float()
     pieces = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -532,7 +531,6 @@ def set_start(
         if ids:
             mean = vectors[ids].mean(0)
             table[token, : len(mean)] = mean / (mean.std() + 1e-6)
-    table[0] = 0.0
     with torch.no_grad():
         model.shared.weight.copy_(table)
         for name, weight in model.named_parameters():
@@ -553,8 +551,8 @@ def set_start(
 def optimizer_of(model: T5ForConditionalGeneration) -> torch.optim.Optimizer:
     """AdamW; the embeddings, seen in few batches each, move faster."""
     rest = [weight for name, weight in model.named_parameters() if "shared" not in name]
-    groups = [{"params": rest, "scale": 1.0}, {"params": [model.shared.weight], "scale": 5.0}]
-    return torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01)
+    groups = [{"params": rest, "scale": 1.0}, {"params": [model.shared.weight], "scale": 10.0}]
+    return torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0)
 
 
 def batches(
@@ -698,10 +696,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--hidden", type=int, default=512)
     parser.add_argument("--layers", type=int, default=3)
     parser.add_argument("--vectors", type=Path, default=VECTORS, help="static word vectors")
-    parser.add_argument("--steps", type=int, default=2800)
+    parser.add_argument("--steps", type=int, default=4500)
     parser.add_argument("--tokens", type=int, default=2048, help="tokens in a batch")
     parser.add_argument("--longest", type=int, default=256, help="tokens of a training example")
-    parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
+    parser.add_argument("--rate", type=float, default=5e-4, help="peak learning rate")
     parser.add_argument("--measure", action="store_true", help="only measure the exported folder")
     return parser.parse_args()
 
