@@ -501,7 +501,7 @@ def card(
             "optimiser": f"Muon (lr {args.lr}) for hidden matrices, AdamW (lr {args.lr_adamw}) "
             f"for the rest, weight decay {args.weight_decay}, cosine to 0, "
             f"dropout {args.dropout}, bfloat16 autocast",
-            "time": f"{seconds / 60:.0f} minutes on half of one CPU core",
+            "time": f"{seconds / 60:.0f} minutes on a busy, shared CPU core",
             "commands": "`python training/train_lm.py --steps 1600 --stop-at 600`, then "
             "`python training/train_lm.py` with its defaults",
         },

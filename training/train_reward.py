@@ -60,9 +60,6 @@ VICUNA_ORDER = {
 }
 FLASK_ORDER = {"alpaca_13b": 0, "tulu_7b": 1, "vicuna_13b": 2, "chatgpt": 3, "gpt4": 4}
 
-# Dialogue and science collections inside the T0 file whose own terms forbid commercial use.
-T0_LEFT_OUT = ("dream", "samsum", "sciq")
-
 Messages = tuple[tuple[str, str], ...]
 
 
@@ -140,7 +137,7 @@ def instruction_answers(data: Path) -> Iterator[Answered]:
         for row in common.read_rows(data / common.T0_FILE)
         if len(row["completion"].split()) > 5
         and len(row["prompt"]) < 1200
-        and not row["template"].startswith(T0_LEFT_OUT)
+        and common.t0_is_free(row)
     ]
     for row in random.Random(1).sample(rows, 3000):
         yield Answered(ask(row["prompt"]), row["completion"].removesuffix(common.T0_END), "t0")
@@ -588,8 +585,11 @@ def overlap(turns: Messages, answer: str) -> float:
     return float(len(said & set(re.findall(r"\w+", turns[-1][1].lower()))))
 
 
-def compare(model: Any, tokenizer: Any, pairs: Sequence[Pair]) -> dict[str, float]:  # noqa: ANN401
-    """Share of pairs ordered rightly by the model and by each trivial feature; ties count half."""
+Wins = dict[str, list[float]]
+
+
+def compare(model: Any, tokenizer: Any, pairs: Sequence[Pair]) -> Wins:
+    """By column, pair by pair: 1 where the better answer has more of it, a half for ties."""
     items = [(p.turns, answer) for p in pairs for answer in (p.better, p.worse)]
     columns = {
         "reward": score(model, tokenizer, items),
@@ -597,12 +597,18 @@ def compare(model: Any, tokenizer: Any, pairs: Sequence[Pair]) -> dict[str, floa
         "mtld": [mtld(answer) for _, answer in items],
         "overlap": [overlap(turns, answer) for turns, answer in items],
     }
-    out: dict[str, float] = {"pairs": len(pairs)}
-    for name, values in columns.items():
-        right = sum(
-            (a > b) + 0.5 * (a == b) for a, b in zip(values[::2], values[1::2], strict=True)
-        )
-        out[name] = round(right / max(1, len(pairs)), 3)
+    return {
+        name: [(a > b) + 0.5 * (a == b) for a, b in zip(values[::2], values[1::2], strict=True)]
+        for name, values in columns.items()
+    }
+
+
+def shares(wins: Wins, which: Sequence[bool] | None = None) -> dict[str, float]:
+    """Share of the (chosen) pairs that each column orders rightly."""
+    out: dict[str, float] = {}
+    for name, values in wins.items():
+        kept = [v for at, v in enumerate(values) if which is None or which[at]]
+        out |= {"pairs": len(kept), name: round(sum(kept) / max(1, len(kept)), 3)}
     return out
 
 
@@ -799,20 +805,24 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     maker = Maker(args.data, held_out=True)
     tests = test_pairs(args.data, maker)
     found: dict[str, Any] = {"parameters": sum(p.numel() for p in model.parameters())}
-    found["all_lengths"] = {name: compare(model, tokenizer, rows) for name, rows in tests.items()}
-    found["length_matched"] = {
-        name: compare(model, tokenizer, [p for p in rows if matched(p)])
-        for name, rows in tests.items()
-    }
-    pooled = [pair for rows in tests.values() for pair in rows]
-    found["all_lengths"]["pooled"] = compare(model, tokenizer, pooled)
-    found["length_matched"]["pooled"] = compare(model, tokenizer, [p for p in pooled if matched(p)])
+    found["all_lengths"], found["length_matched"] = {}, {}
+    pooled: Wins = defaultdict(list)
+    like: list[bool] = []
+    for name, pairs in tests.items():
+        wins, same = compare(model, tokenizer, pairs), [matched(pair) for pair in pairs]
+        found["all_lengths"][name] = shares(wins)
+        found["length_matched"][name] = shares(wins, same)
+        like += same
+        for column, values in wins.items():
+            pooled[column] += values
+    found["all_lengths"]["pooled"] = shares(pooled)
+    found["length_matched"]["pooled"] = shares(pooled, like)
     rng = random.Random(args.seed + 1)
     found["faults"] = {}
     for fault in FAULTS:
-        pairs = [maker.fault_pair(rng, fault) for _ in range(150)]
+        pairs = [maker.fault_pair(rng, fault) for _ in range(100)]
         pairs = [p for p in pairs if p.kind == fault]
-        found["faults"][fault] = compare(model, tokenizer, pairs)
+        found["faults"][fault] = shares(compare(model, tokenizer, pairs))
     (args.scratch / "reward/measured.json").write_text(json.dumps(found, indent=1) + "\n")
     return found
 

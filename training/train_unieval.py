@@ -341,7 +341,7 @@ class Maker:
 
     def broken(self, text: str, rng: random.Random) -> tuple[str, float, float, str]:
         """A faulty form of a text, with targets for naturalness and understandability."""
-        share = rng.choice((0.3, 0.5, 0.8))
+        share = rng.choice((0.5, 0.8))
         mild = 1 - share
         options: list[tuple[float, Callable[[], tuple[str, float, float]]]] = [
             (2, lambda: (faults.shuffle_words(text, rng, 1.0), 0.0, 0.0)),
@@ -383,7 +383,7 @@ class Maker:
         history = " ".join(turn.history)
         kind = rng.choices(
             ("other", "hard", "copy", "echo", "generic", "next_topic", "broken"),
-            (4, 5, 2, 1, 2, 1, 3),
+            (5, 2, 2, 0.5, 3, 0.5, 5),
         )[0]
         if kind == "other":
             return self.draw(rng).response, 0.0, kind
@@ -427,7 +427,7 @@ class Maker:
     def pair(self, rng: random.Random) -> tuple[Example, Example]:
         """A question with a good response and with a faulty one to the same history."""
         turn = self.draw(rng)
-        question = rng.choices(tuple(QUESTIONS), (0.3, 0.2, 0.5))[0]
+        question = rng.choices(tuple(QUESTIONS), (0.45, 0.25, 0.3))[0]
         if question == "coherence":
             response, target, fault = self.unrelated(turn, rng)
         else:
@@ -518,7 +518,7 @@ def set_start(
     """Start from static word vectors, with heads that know where to look.
 
     The first coordinates of an embedding are the vector of the token's text. Of six heads two look
-    at the previous and at the next token; three have queries equal to keys in the first two layers
+    at the previous and at the next token; three have queries equal to keys
     and avoid their own place, so that a token finds its like elsewhere, in the history too.
     Branches start small.
     """
@@ -539,7 +539,7 @@ def set_start(
         bias = model.encoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight
         bias[0, :3] = -8.0
         bias[1, 3] = bias[17, 4] = 8.0
-        for block in model.encoder.block[:2]:
+        for block in model.encoder.block:
             attention = block.layer[0].SelfAttention
             for head in range(3):
                 rows = slice(head * model.config.d_kv, (head + 1) * model.config.d_kv)
@@ -551,7 +551,7 @@ def set_start(
 def optimizer_of(model: T5ForConditionalGeneration) -> torch.optim.Optimizer:
     """AdamW; the embeddings, seen in few batches each, move faster."""
     rest = [weight for name, weight in model.named_parameters() if "shared" not in name]
-    groups = [{"params": rest, "scale": 1.0}, {"params": [model.shared.weight], "scale": 10.0}]
+    groups = [{"params": rest, "scale": 1.0}, {"params": [model.shared.weight], "scale": 7.0}]
     return torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0)
 
 
@@ -694,12 +694,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--vocabulary", type=int, default=4096)
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--hidden", type=int, default=512)
-    parser.add_argument("--layers", type=int, default=3)
+    parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--vectors", type=Path, default=VECTORS, help="static word vectors")
-    parser.add_argument("--steps", type=int, default=4500)
-    parser.add_argument("--tokens", type=int, default=2048, help="tokens in a batch")
+    parser.add_argument("--steps", type=int, default=1800)
+    parser.add_argument("--tokens", type=int, default=4096, help="tokens in a batch")
     parser.add_argument("--longest", type=int, default=256, help="tokens of a training example")
-    parser.add_argument("--rate", type=float, default=5e-4, help="peak learning rate")
+    parser.add_argument("--rate", type=float, default=7e-4, help="peak learning rate")
     parser.add_argument("--measure", action="store_true", help="only measure the exported folder")
     return parser.parse_args()
 
@@ -884,7 +884,7 @@ def train(args: argparse.Namespace) -> None:
             if step % 100 == 0 or step == args.steps:
                 keep = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
                 common.save_checkpoint(path, keep | {"step": step, "chunk": chunk})
-            if step % 500 == 0 or step == args.steps:
+            if step % 300 == 0 or step == args.steps:
                 common.save_half(model, args.out)
                 tokenizer.save_pretrained(args.out)
 

@@ -100,7 +100,11 @@ def check_config(indicator: Indicator) -> None:
         except dataclasses.FrozenInstanceError:
             pass
         else:
-            raise AssertionError(f"{_name(indicator)}: it is not frozen")
+            raise AssertionError("it is not frozen")
+    try:
+        hash(indicator)
+    except TypeError as error:
+        raise AssertionError(f"it cannot be hashed: {error}; use tuples for lists") from error
     copy = pickle.loads(pickle.dumps(indicator))  # noqa: S301 - our own bytes
     _hold(copy == indicator and hash(copy) == hash(indicator), "a pickled copy is not equal")
     for item in dataclasses.fields(indicator):
@@ -283,10 +287,6 @@ def _same(found: object, wanted: object, what: str) -> None:
         equal_nan=True,
         err_msg=f"{what}: other values",
     )
-
-
-def _name(indicator: Indicator) -> str:
-    return type(indicator).__name__
 
 
 def _hold(condition: object, message: str) -> None:

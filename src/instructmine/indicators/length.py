@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +76,6 @@ def _load(model: ModelRef) -> Any:
 
     path = Path(model.folder()) / "tokenizer.json"
     if path.is_file():
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
         try:
             return Tokenizer.from_file(str(path))
         except Exception as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -124,4 +123,3 @@ def require_safetensors(spec: ModelSpec) -> None:
             f"model '{spec.name}' has no safetensors weights; on the hub name a revision that has "
             f"them ({spec.name}@refs/pr/1), or download and convert it: see docs/profiles.md"
         )
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
