@@ -724,6 +724,7 @@ def accuracy_table(found: Mapping[str, Mapping[str, Any]]) -> str:
 def card(args: argparse.Namespace, found: dict[str, Any]) -> None:
     """The model card: what was done and what was measured."""
     maker = Maker(args.data, held_out=False)
+    state = common.load_checkpoint(args.scratch / "reward/checkpoint.pt")
     same, free = found["length_matched"], found["all_lengths"]
     trivial = ("length", "mtld", "overlap")
     missed = []
@@ -762,9 +763,10 @@ def card(args: argparse.Namespace, found: dict[str, Any]) -> None:
         facts={
             "architecture": "LlamaForSequenceClassification, one label, last token pooled",
             "parameters": f"{found['parameters']:,}",
-            "initialised from": "the starter LM",
+            "initialised from": "a copy of the starter LM at step 800, before it was finished",
             "seed": args.seed,
             "steps": f"{args.steps:,}",
+            "pairs drawn": f"{state['seen']:,}" if state else "not recorded",
             "batch": f"up to {args.tokens:,} tokens",
             "loss": f"Bradley-Terry + {args.pointwise} x pointwise, good against faulty",
             "weights": "float16 safetensors",

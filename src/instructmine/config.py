@@ -20,6 +20,7 @@ from instructmine import plugins
 from instructmine.contracts import Indicator, Selector
 from instructmine.errors import UsageError
 from instructmine.modelref import ModelRef
+from instructmine.plugins import Plugin
 
 PROFILES = Path(__file__).parent / "assets" / "profiles"
 
@@ -38,15 +39,15 @@ class Profile:
         """Build one indicator's config, and those it reads, from the profile's options."""
         cls = plugins.load("indicators", name, Indicator)
         inputs = {other: self.indicator(other) for other in cls.inputs}
-        return self._build(cls, plugins.spelling("indicators", name), inputs)  # type: ignore[no-any-return]
+        return self._build(cls, plugins.spelling("indicators", name), inputs)
 
     def selector(self, name: str) -> Selector:
         """Build one selector's config from the profile's options."""
         cls = plugins.load("selectors", name, Selector)
-        return self._build(cls, plugins.spelling("selectors", name), {})  # type: ignore[no-any-return]
+        return self._build(cls, plugins.spelling("selectors", name), {})
 
-    def _build(self, cls: type, name: str, inputs: Mapping[str, Any]) -> Any:
-        fields = {f.name for f in dataclasses.fields(cls)} - set(inputs)
+    def _build(self, cls: type[Plugin], name: str, inputs: Mapping[str, Any]) -> Plugin:
+        fields = {f.name for f in dataclasses.fields(cls)} - set(inputs)  # type: ignore[arg-type]
         hints = typing.get_type_hints(cls)
         values = dict(inputs)
         for option, value in self.options.get(name, {}).items():

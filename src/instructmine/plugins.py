@@ -13,8 +13,11 @@ import inspect
 import pkgutil
 from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
+from typing import TypeVar
 
 from instructmine.errors import MissingExtraError, UsageError
+
+Plugin = TypeVar("Plugin")
 
 
 def spelling(group: str, name: str) -> str:
@@ -48,7 +51,7 @@ def _entry_points(group: str) -> tuple[EntryPoint, ...]:
     return tuple(entry_points(group=f"instructmine.{group}"))
 
 
-def load(group: str, name: str, base: type) -> type:
+def load(group: str, name: str, base: type[Plugin]) -> type[Plugin]:
     """Import one plug-in and return its class, the one subclass of `base` it defines.
 
     Raises UsageError for an unknown name, with the nearest known ones.

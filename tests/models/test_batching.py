@@ -57,6 +57,21 @@ def test_memory_running_out_halves_the_batches():
     assert max(sizes[before:]) <= 3
 
 
+def test_batches_side_by_side_give_the_same_and_halve_too():
+    lengths = list(realistic_lengths(200))
+
+    def forward(batch):
+        assert torch.get_num_threads() == 1
+        if len(batch) > 4:
+            raise MemoryError
+        return np.array([[lengths[index]] for index in batch])
+
+    threads = torch.get_num_threads()
+    found, reasons = BatchRunner(CPU, 4096, workers=3).run(lengths, forward)
+    assert found[:, 0].tolist() == lengths and not reasons
+    assert torch.get_num_threads() == threads
+
+
 def test_one_text_that_never_fits_is_null_and_the_rest_goes_on():
     lengths = [10, 5000, 20]
 

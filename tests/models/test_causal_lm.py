@@ -110,6 +110,16 @@ def test_batches_and_order_change_nothing(tiny, budget):
     np.testing.assert_allclose(found, alone[order], atol=1e-6, rtol=0)
 
 
+def test_batches_side_by_side_change_nothing(tiny):
+    texts = turns()
+    alone = load(tiny("llama"), batch_tokens=64)
+    crew = load(tiny("llama"), batch_tokens=64)
+    alone.runner.workers, crew.runner.workers = 1, 4
+    one, other = (model.response_loss(texts, unconditioned=True) for model in (alone, crew))
+    np.testing.assert_allclose(other.conditioned, one.conditioned, atol=1e-6)
+    np.testing.assert_allclose(other.unconditioned, one.unconditioned, atol=1e-6)
+
+
 def test_only_the_asked_pass_runs(tiny):
     model = load(tiny("llama"))
     found = model.response_loss(turns(3), conditioned=False, unconditioned=True)

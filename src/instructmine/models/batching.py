@@ -2,12 +2,16 @@
 
 Sorting by length keeps padding to a few percent; a budget of tokens keeps the work of every batch
 alike. Batches change speed only: a result never depends on its neighbours.
+
+On a CPU small models run several batches side by side, each on one thread: their operations are
+too short to be worth dividing, and divided ones stall wherever another process takes a core.
 """
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +19,19 @@ import torch
 
 CPU_BATCH_TOKENS = 2048  # larger ones fall out of the caches and are slower
 GPU_BATCH_TOKENS = 32_768
+SMALL_MODEL = 100_000_000  # parameters; a larger model's operations fill all threads by themselves
+MOST_WORKERS = 8
 _WASTE = 0.04  # a batch is closed before its padding passes this share
 _MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 
 Forward = Callable[[list[int]], npt.NDArray[np.float64]]
+
+
+def workers_for(model: torch.nn.Module, device: torch.device) -> int:
+    """Return how many batches to run side by side: as many as threads for a small CPU model."""
+    if device.type != "cpu" or sum(p.numel() for p in model.parameters()) > SMALL_MODEL:
+        return 1
+    return min(torch.get_num_threads(), MOST_WORKERS)
 
 
 def default_budget(device: torch.device) -> int:
@@ -54,12 +67,17 @@ def plan(
 class BatchRunner:
     """Runs a forward pass over texts of known lengths, batch by batch.
 
+    workers: batches side by side, in threads; the forward pass must then keep no state between
+    calls, or keep it per thread.
     budget: tokens per batch; halved for good each time memory runs out. `real_tokens` and
     `padded_tokens` add up what went through.
     """
 
-    def __init__(self, device: torch.device, batch_tokens: int | None = None) -> None:
+    def __init__(
+        self, device: torch.device, batch_tokens: int | None = None, workers: int = 1
+    ) -> None:
         self.device = device
+        self.workers = workers
         self.budget = batch_tokens or default_budget(device)
         self.real_tokens = 0
         self.padded_tokens = 0
@@ -81,29 +99,48 @@ class BatchRunner:
         reasons: dict[int, str] = {}
         pending = plan(lengths, self.budget)
         while pending:
-            batch = pending.pop(0)
-            padded = len(batch) * max(lengths[index] for index in batch)
-            with torch.inference_mode():
-                found = self._attempt(forward, batch)
-            if found is None and len(batch) == 1:
-                reasons[batch[0]] = f"does not fit in memory ({padded:,} tokens)"
-            elif found is None:
-                self.budget = max(1, min(padded, self.budget) // 2)
-                rest = [index for later in (batch, *pending) for index in later]
-                pending = plan(lengths, self.budget, rest)
-            else:
-                results[batch] = found
-                self.real_tokens += sum(lengths[index] for index in batch)
-                self.padded_tokens += padded
+            batches, pending = pending, []
+            for number, found in enumerate(self._results(forward, batches)):
+                batch = batches[number]
+                padded = len(batch) * max(lengths[index] for index in batch)
+                if found is not None:
+                    results[batch] = found
+                    self.real_tokens += sum(lengths[index] for index in batch)
+                    self.padded_tokens += padded
+                elif len(batch) == 1:
+                    reasons[batch[0]] = f"does not fit in memory ({padded:,} tokens)"
+                else:
+                    self.budget = max(1, min(padded, self.budget) // 2)
+                    rest = [index for later in batches[number:] for index in later]
+                    pending = plan(lengths, self.budget, rest)
+                    break
         for index in np.flatnonzero(~np.isfinite(results).all(axis=1)):
             results[index] = np.nan
             reasons.setdefault(int(index), "the model's output is not a number")
         return results, reasons
 
+    def _results(
+        self, forward: Forward, batches: list[list[int]]
+    ) -> Iterator[npt.NDArray[np.float64] | None]:
+        """Yield the result of every batch, in order, None where memory ran out."""
+        workers = min(self.workers, len(batches))
+        if workers == 1:
+            for batch in batches:
+                yield self._attempt(forward, batch)
+            return
+        threads = torch.get_num_threads()
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as crew:
+            try:
+                yield from crew.map(lambda batch: self._attempt(forward, batch), batches)
+            finally:
+                crew.shutdown(cancel_futures=True)
+                torch.set_num_threads(threads)  # what threads made later begin with
+
     def _attempt(self, forward: Forward, batch: list[int]) -> npt.NDArray[np.float64] | None:
         """Return the results of a batch, or None where memory ran out."""
         try:
-            return forward(batch)
+            with torch.inference_mode():
+                return forward(batch)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise

@@ -7,6 +7,7 @@ positions that predict them alone.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ import torch
 from instructmine.contracts import Context
 from instructmine.errors import ModelError
 from instructmine.modelref import ModelRef
-from instructmine.models.batching import BatchRunner, right_pad
+from instructmine.models.batching import BatchRunner, right_pad, workers_for
 from instructmine.models.loading import load_model
 from instructmine.models.spec import ModelSpec, StartToken
 from instructmine.models.templates import Renderer
@@ -62,8 +63,8 @@ class CausalLM:
         self.encoder = TextEncoder(tokenizer)
         self.start = _token_id(tokenizer, spec)
         self.max_length = spec.max_length(max_length)
-        self.runner = BatchRunner(model.device, batch_tokens)
-        self._wanted: tuple[torch.Tensor, torch.Tensor] | None = None
+        self.runner = BatchRunner(model.device, batch_tokens, workers_for(model, model.device))
+        self._batch = threading.local()  # the positions wanted of the batch in this thread
         head = model.get_output_embeddings()
         if head is None:
             raise ModelError(f"model '{spec.name}' has no output head; give a causal LM")
@@ -155,7 +156,7 @@ class CausalLM:
         rows = np.repeat(np.arange(len(spans)), counts)
         columns = np.concatenate([np.arange(span.start - 1, span.end - 1) for span in spans])
         targets = np.concatenate([np.asarray(span.response) for span in spans])
-        self._wanted = (torch.as_tensor(rows), torch.as_tensor(columns))
+        self._batch.wanted = (torch.as_tensor(rows), torch.as_tensor(columns))
         logits = self.model(input_ids=ids, use_cache=False).logits
         if logits.shape[:2] != (1, len(targets)):
             raise ModelError(
@@ -172,10 +173,11 @@ class CausalLM:
         Done here, in front of the head, so that what a model does behind it (scaling,
         soft-capping) stays as the model has it.
         """
-        if self._wanted is None:
+        wanted = getattr(self._batch, "wanted", None)
+        if wanted is None:
             return inputs
-        rows, columns = self._wanted
-        self._wanted = None
+        rows, columns = wanted
+        self._batch.wanted = None
         hidden = inputs[0]
         return (hidden[rows.to(hidden.device), columns.to(hidden.device)][None], *inputs[1:])
 

@@ -16,7 +16,7 @@ import torch
 
 from instructmine.contracts import Context
 from instructmine.errors import ModelError
-from instructmine.models.batching import BatchRunner, right_pad
+from instructmine.models.batching import BatchRunner, right_pad, workers_for
 from instructmine.models.loading import (
     load_model,
     quiet,
@@ -57,7 +57,7 @@ class TransformerEncoder:
         self.model = model
         self.encoder = TextEncoder(tokenizer)
         self.max_length = max_length
-        self.runner = BatchRunner(device, batch_tokens)
+        self.runner = BatchRunner(device, batch_tokens, workers_for(model, device))
         self._prompt = prompt
         self._pad = int(tokenizer.pad_token_id or 0)
         self._ahead = _special_ahead(self.encoder)

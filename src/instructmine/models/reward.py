@@ -7,6 +7,7 @@ Two layouts: any one-logit sequence classifier with a chat template, and OpenAss
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ import torch
 from instructmine.contracts import Context
 from instructmine.errors import ModelError
 from instructmine.modelref import ModelRef
-from instructmine.models.batching import BatchRunner, right_pad
+from instructmine.models.batching import BatchRunner, right_pad, workers_for
 from instructmine.models.loading import (
     load_model,
     quiet,
@@ -61,7 +62,7 @@ class RewardModel:
         self.renderer = Renderer(spec.template(default=None), tokenizer.special_tokens_map)
         self.encoder = TextEncoder(tokenizer)
         self.max_length = spec.max_length(max_length)
-        self.runner = BatchRunner(device, batch_tokens)
+        self.runner = BatchRunner(device, batch_tokens, workers_for(model, device))
         self._bos = tokenizer.bos_token_id
         self._pad = tokenizer.pad_token_id or 0  # hidden by the mask, so any id will do
 
@@ -136,7 +137,7 @@ class ClassifierReward(torch.nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
-        self._per_position: torch.Tensor | None = None
+        self._batch = threading.local()  # scores per position of the batch in this thread
         config = model.config.get_text_config()
         self._pad = config.pad_token_id
         # Decoders score every position and transformers then picks one by comparing ids with the
@@ -148,14 +149,14 @@ class ClassifierReward(torch.nn.Module):
                 config.pad_token_id = 0
 
     def _keep(self, _module: Any, _inputs: Any, output: torch.Tensor) -> None:
-        self._per_position = output
+        self._batch.scores = output
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return (rows,) rewards of texts padded on the right."""
         if not self._decoder:  # reads the first position, or pools by the mask
             return self.model(input_ids=ids, attention_mask=mask).logits[:, 0].float()
         self.model(input_ids=ids, use_cache=False)  # causal: padding behind a text is unseen
-        scores, self._per_position = self._per_position, None
+        scores, self._batch.scores = self._batch.scores, None
         # Alone, a text is read at its last token that is not the pad token: where a template
         # ends in the pad token (often EOS), models were trained on the position before it.
         real = mask if self._pad is None else mask * (ids != self._pad)

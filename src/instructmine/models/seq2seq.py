@@ -17,7 +17,7 @@ import torch
 from instructmine.contracts import Context
 from instructmine.errors import ModelError
 from instructmine.modelref import ModelRef
-from instructmine.models.batching import BatchRunner, right_pad
+from instructmine.models.batching import BatchRunner, right_pad, workers_for
 from instructmine.models.loading import load_model
 from instructmine.models.spec import ModelSpec
 from instructmine.models.templates import Rendered
@@ -49,7 +49,7 @@ class YesNoModel:
         self.spec = spec
         self.encoder = TextEncoder(tokenizer)
         self.max_length = max_length
-        self.runner = BatchRunner(model.device, batch_tokens)
+        self.runner = BatchRunner(model.device, batch_tokens, workers_for(model, model.device))
         self.model = _two_row_head(model, _first_ids(tokenizer, spec))
         self._pad = int(model.config.pad_token_id or 0)
         start = model.config.decoder_start_token_id
