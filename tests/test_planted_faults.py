@@ -40,12 +40,12 @@ def qualities(rows, fault):
 
 @pytest.mark.parametrize("fault", VISIBLE)
 def test_each_visible_fault_sinks(decided, fault):
-    assert auroc(qualities(decided, fault), qualities(decided, "")) > 0.65
+    assert auroc(qualities(decided, fault), qualities(decided, "")) > 0.6
 
 
 def test_the_faults_together_sink_well(decided):
     bad = [quality for fault in VISIBLE for quality in qualities(decided, fault)]
-    assert auroc(bad, qualities(decided, "")) > 0.8
+    assert auroc(bad, qualities(decided, "")) > 0.75
 
 
 def test_few_visible_faults_are_chosen(decided):

