@@ -16,7 +16,7 @@ from pools import rows, write
 RULE = ("--rule", "output_length:higher", "--size", 5)
 
 
-def one_line(result, code, *parts):
+def check_one_line(result, code, *parts):
     """Check the exit code and that stderr ends with exactly one error line with these parts."""
     errors = [line for line in result[2].splitlines() if line.startswith("error: ")]
     assert result[0] == code, result[2]
@@ -27,12 +27,14 @@ def one_line(result, code, *parts):
 
 
 def test_a_missing_pool(run, tmp_path):
-    one_line(run("select", tmp_path / "gone.jsonl", *RULE, "-o", tmp_path / "g.jsonl"), 1, "gone")
+    check_one_line(
+        run("select", tmp_path / "gone.jsonl", *RULE, "-o", tmp_path / "g.jsonl"), 1, "gone"
+    )
 
 
 def test_a_size_larger_than_the_pool(run, pool, tmp_path):
     result = run("select", pool, "--rule", "mtld:higher", "--size", 99, "-o", tmp_path / "g.jsonl")
-    one_line(result, 2, "--size 99", "only 40 of 40", "ask for fewer")
+    check_one_line(result, 2, "--size 99", "only 40 of 40", "ask for fewer")
     assert not (tmp_path / "g.jsonl").exists()
 
 
@@ -40,20 +42,20 @@ def test_a_missing_model_folder(run, pool, tmp_path):
     gone = tmp_path / "no-model"
     result = run("select", pool, "--size", 5, "--rule", "perplexity:lower", "-o",
                  tmp_path / "g.jsonl", "--set", f"perplexity.model={gone}")  # fmt: skip
-    one_line(result, 1, str(gone), "does not exist", "give a folder or a hub id")
+    check_one_line(result, 1, str(gone), "does not exist", "give a folder or a hub id")
 
 
 def test_no_network_for_a_hub_model(run, pool, tmp_path):
     model = ("--rule", "perplexity:lower", "--set", "perplexity.model=nobody/no-such-model")
     result = run("select", pool, "--size", 5, *model, "-o", tmp_path / "g.jsonl")
-    one_line(result, 1, "nobody/no-such-model", "cannot be fetched", "local folder")
+    check_one_line(result, 1, "nobody/no-such-model", "cannot be fetched", "local folder")
 
 
 def test_a_read_only_work_folder(run, pool, tmp_path):
     (tmp_path / "plain").write_text("")
     result = run("select", pool, *RULE, "-o", tmp_path / "g.jsonl", "--workdir",
                  tmp_path / "plain" / "work")  # fmt: skip
-    one_line(result, 1, "cannot use work folder", "--workdir")
+    check_one_line(result, 1, "cannot use work folder", "--workdir")
 
 
 def test_a_work_folder_that_turns_read_only(pool, tmp_path, workdir):
@@ -94,7 +96,7 @@ def test_a_full_disk(pool, tmp_path):
 def test_an_unwritable_output(run, pool, tmp_path):
     (tmp_path / "plain").write_text("")
     result = run("select", pool, *RULE, "-o", tmp_path / "plain" / "g.jsonl")
-    one_line(result, 1, "while writing", "choose another place")
+    check_one_line(result, 1, "while writing", "choose another place")
 
 
 @pytest.fixture
@@ -169,13 +171,13 @@ def test_killed_in_the_middle_and_run_again_is_a_clean_run(slow_pool, tmp_path, 
 )  # fmt: skip
 def test_a_wrong_option(run, pool, tmp_path, arguments, parts):
     result = run("select", pool, *RULE, "-o", tmp_path / "g.jsonl", *arguments)
-    one_line(result, 1 if "gone.jsonl" in arguments else 2, *parts)
+    check_one_line(result, 1 if "gone.jsonl" in arguments else 2, *parts)
 
 
 def test_an_unknown_option_and_a_missing_budget_exit_2(run, pool, tmp_path):
     assert run("select", pool, "--sise", 5)[0] == 2
-    one_line(run("select", pool, "-o", tmp_path / "g.jsonl"), 2, "exactly one of --size")
-    one_line(run("select", pool, "--size", 5), 2, "name the output")
+    check_one_line(run("select", pool, "-o", tmp_path / "g.jsonl"), 2, "exactly one of --size")
+    check_one_line(run("select", pool, "--size", 5), 2, "name the output")
 
 
 def test_a_bug_is_one_line_too(run, pool, tmp_path, monkeypatch):
@@ -186,7 +188,9 @@ def test_a_bug_is_one_line_too(run, pool, tmp_path, monkeypatch):
 
     monkeypatch.setattr(select, "select", broken)
     result = run("select", pool, *RULE, "-o", tmp_path / "g.jsonl")
-    one_line(result, 1, "a bug in instructmine: RuntimeError: two lines", "INSTRUCTMINE_DEBUG=1")
+    check_one_line(
+        result, 1, "a bug in instructmine: RuntimeError: two lines", "INSTRUCTMINE_DEBUG=1"
+    )
 
 
 def test_hostile_text_is_harmless_on_a_terminal(run, tmp_path):

@@ -106,18 +106,18 @@ def score_index(
     tallies = {one.name: measure(run, index, one) for one in measurements}
     scores = gather(run, index, measurements, tallies)
     if not allow_unscorable:
-        refuse_unscorable(scores)
+        errors = [text for text in scores.table.column("errors").to_pylist() if text]
+        refuse_unscorable(errors, len(scores))
     return scores, tallies
 
 
-def refuse_unscorable(scores: ScoreTable) -> None:
-    """Raise InstructmineError when more than 5 % of the rows lack a value."""
-    errors = [text for text in scores.table.column("errors").to_pylist() if text]
-    if len(errors) <= UNSCORABLE_LIMIT * len(scores):
+def refuse_unscorable(errors: Sequence[str], rows: int) -> None:
+    """Raise InstructmineError when more than 5 % of the rows have no value; one error each."""
+    if len(errors) <= UNSCORABLE_LIMIT * rows:
         return
     reason, count = Counter(errors).most_common(1)[0]
     raise InstructmineError(
-        f"{len(errors)} of {len(scores)} rows cannot be scored (most often, {count} times: "
+        f"{len(errors)} of {rows} rows cannot be scored (most often, {count} times: "
         f"{reason}); mend the pool or pass --allow-unscorable"
     )
 

@@ -6,7 +6,6 @@ score → quality by the rule → drop duplicates and contaminated rows → rank
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import pyarrow.parquet as pq
 
 from instructmine import formats
 from instructmine.contracts import Progress, Selector
-from instructmine.errors import InstructmineError, UsageError
+from instructmine.errors import UsageError
 from instructmine.files import publish
 from instructmine.results import Candidates, Plan, Ranking, Selection
 from instructmine.rules import load_rule
@@ -31,11 +30,11 @@ from instructmine.stages._index import PoolIndex, index_pool, write_rejected
 from instructmine.stages._measure import Measurement, plan, vectors
 from instructmine.stages._run import Run, open_run, provenance
 from instructmine.stages.score import (
-    UNSCORABLE_LIMIT,
     as_sources,
     beside,
     describe,
     plan_work,
+    refuse_unscorable,
     score_index,
     write_manifest,
 )
@@ -137,7 +136,7 @@ def select(
     exclusions = Exclusions(index)
     exclusions.unscorable(np.isnan(read).any(axis=1), scores)
     if not allow_unscorable:
-        _refuse_unscorable(exclusions, len(index))
+        refuse_unscorable([reason for reason in exclusions.reasons if reason], len(index))
     exclusions.contaminated(decontaminate)
     exclusions.duplicates(dedup, quality if chosen_rule else None)
 
@@ -213,16 +212,6 @@ def check_recipes(
             "use the profile it was made for, another --rule, or --force"
         )
     return [f"rule '{rule.name}' forced: {problem}" for problem in problems]
-
-
-def _refuse_unscorable(exclusions: Exclusions, rows: int) -> None:
-    unscorable = [reason for reason in exclusions.reasons if reason]
-    if len(unscorable) > UNSCORABLE_LIMIT * rows:
-        reason, count = Counter(unscorable).most_common(1)[0]
-        raise InstructmineError(
-            f"{len(unscorable)} of {rows} rows cannot be scored (most often, {count} times: "
-            f"{reason}); mend the pool or pass --allow-unscorable"
-        )
 
 
 def _target_vectors(run: Run, target: str | Path | None) -> npt.NDArray[np.float32]:
