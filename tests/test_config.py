@@ -13,7 +13,7 @@ def test_the_shipped_profiles_build_every_indicator():
             "input_length", "output_length", "reward", "perplexity", "ifd", "mtld", "knn6",
             "naturalness", "coherence", "understandability", "target_similarity",
         }  # fmt: skip
-        assert all(indicator in owners.values() for indicator in profile.indicators)
+        assert profile.resolve(profile.indicators)
 
 
 def test_settings_reach_nested_inputs_and_columns_stand_for_their_owner():
@@ -74,4 +74,8 @@ def test_names_resolve_to_indicators_and_their_wanted_columns():
         "unieval": ("naturalness", "coherence"),
         "knn": ("knn6",),
     }
-    assert set(profile.resolve(["all"])) == set(profile.indicators)
+    every = [column for columns in profile.resolve(["all"]).values() for column in columns]
+    assert every == [
+        "input_length", "output_length", "reward", "perplexity", "ifd", "mtld", "knn6",
+        "naturalness", "coherence", "understandability",
+    ]  # fmt: skip

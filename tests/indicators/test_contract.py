@@ -72,6 +72,10 @@ def test_every_kind_of_encoder_keeps_the_contract(kind, tiny):
     testing.check_indicator(Embedding(model=ModelRef(str(tiny(kind)))))
 
 
+def _plain(value):
+    return None if np.isnan(value).any() else np.round(np.asarray(value, float), 6).tolist()
+
+
 def starter_values(name, target_file):
     indicator = build(name, target_file)
     scored = testing._score(indicator, testing.sample_examples())
@@ -79,10 +83,7 @@ def starter_values(name, target_file):
         column: np.asarray(values)[:, :4] if indicator.vector else np.asarray(values)
         for column, values in scored.values.items()
     }
-    rounded = {
-        column: [None if np.isnan(v).any() else np.round(v, 6).tolist() for v in values]
-        for column, values in columns.items()
-    }
+    rounded = {column: [_plain(v) for v in values] for column, values in columns.items()}
     return {"recipe": digest(indicator.identity()), "columns": rounded}
 
 
