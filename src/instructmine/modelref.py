@@ -38,8 +38,10 @@ class ModelRef:
         """The name as the user gave it."""
         return self.name if self.revision is None else f"{self.name}@{self.revision}"
 
-    def folder(self) -> Path:
+    def folder(self, *, weights: bool = True) -> Path:
         """Return the local folder that holds the model, fetching a hub model if needed.
+
+        weights: False fetches the small files only, for what needs no more than a tokenizer.
 
         Raises ModelError when there is no such folder or the hub cannot be reached.
         """
@@ -48,7 +50,7 @@ class ModelRef:
         path = Path(self.name).expanduser()
         if path.exists() or self.name.startswith(("/", ".", "~")) or self.name.count("/") > 1:
             return self._existing(path, "model folder")
-        return Path(_hub_snapshot(self.name, self.revision))
+        return Path(_hub_snapshot(self.name, self.revision, weights))
 
     def _existing(self, path: Path, what: str) -> Path:
         if not path.is_dir():
@@ -58,11 +60,16 @@ class ModelRef:
             raise ModelError(f"{what} '{self.name}' has no config.json; give a model's own folder")
         return path
 
-    def identity(self) -> dict[str, Any]:
-        """Return what the model's numbers depend on: hub revision or digest of its files."""
-        folder = self.folder()
+    def identity(self, only: str | None = None) -> dict[str, Any]:
+        """Return what the model's numbers depend on: hub revision or digest of its files.
+
+        only: the one file that counts, where it is there ("tokenizer.json" for lengths).
+        """
+        folder = self.folder(weights=only is None)
         if folder.parent.name == "snapshots" and len(folder.name) == 40:  # a hub cache folder
             return {"hub": self.name, "revision": folder.name}
+        if only is not None and (folder / only).is_file():
+            return {"digest": file_digest(folder / only)}
         return {"digest": folder_digest(folder)}
 
 
@@ -85,11 +92,13 @@ def _file_digest(path: str, _size: int, _mtime_ns: int) -> str:
 
 
 @functools.lru_cache(maxsize=64)
-def _hub_snapshot(name: str, revision: str | None) -> str:
+def _hub_snapshot(name: str, revision: str | None, weights: bool) -> str:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    patterns = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+    patterns = [f"*{suffix}" for suffix in IDENTITY_SUFFIXES]
+    if not weights:
+        patterns.remove("*.safetensors")
     try:
         return snapshot_download(
             name, revision=revision, allow_patterns=patterns, ignore_patterns=["onnx/*"]

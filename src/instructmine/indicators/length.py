@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from instructmine.contracts import Column, Context, Scored
 from instructmine.errors import ModelError
-from instructmine.identity import file_digest
 from instructmine.indicators._turns import TurnIndicator, TurnScorer
 from instructmine.modelref import ModelRef
 from instructmine.pool import Turn
@@ -35,14 +33,11 @@ class Length(TurnIndicator):
 
     def identity(self) -> dict[str, Any]:
         """Type, version, and the digest of the tokenizer: weights do not count tokens."""
-        path = self.tokenizer.folder() / "tokenizer.json"
-        if not path.is_file():
-            return super().identity()
         return {
             "type": type(self).__name__,
             "version": self.version,
             "turns": self.turns,
-            "tokenizer": {"digest": file_digest(path)},
+            "tokenizer": self.tokenizer.identity(only="tokenizer.json"),
         }
 
     def open_turns(self, context: Context, columns: Sequence[str]) -> TurnScorer:
@@ -74,7 +69,7 @@ class _LengthScorer(TurnScorer):
 def _load(model: ModelRef) -> Any:
     from tokenizers import Tokenizer
 
-    path = Path(model.folder()) / "tokenizer.json"
+    path = model.folder(weights=False) / "tokenizer.json"
     if path.is_file():
         try:
             return Tokenizer.from_file(str(path))
