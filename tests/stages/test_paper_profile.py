@@ -3,11 +3,11 @@
 import shutil
 
 import pytest
-from pools import rows, write
 
 import instructmine as im
 from instructmine.errors import ModelError, UsageError
 from instructmine.modelref import _hub_snapshot
+from pools import rows, write
 
 MODELS = {
     "meta-llama/Llama-2-7b-hf": "llama",

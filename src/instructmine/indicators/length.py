@@ -10,9 +10,9 @@ import numpy as np
 
 from instructmine.contracts import Column, Context, Scored
 from instructmine.errors import ModelError
-from instructmine.indicators._turns import TurnIndicator, TurnScorer
 from instructmine.modelref import ModelRef
 from instructmine.pool import Turn
+from instructmine.turns import TurnIndicator, TurnScorer
 
 
 @dataclass(frozen=True, kw_only=True)

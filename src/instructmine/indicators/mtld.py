@@ -10,8 +10,8 @@ import numpy as np
 
 from instructmine.contracts import Column, Context, Scored
 from instructmine.errors import UsageError
-from instructmine.indicators._turns import TurnIndicator, TurnScorer
 from instructmine.pool import Turn
+from instructmine.turns import TurnIndicator, TurnScorer
 
 _PUNCTUATION = b"!\"#$%&'()*+,./:;<=>?@[\\]^_`{|}~"
 _SPACES = b"\x1c\x1d\x1e\x1f"  # str.split takes them for white space, bytes.split does not

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from instructmine.contracts import Column, Context, Scored, execution
-from instructmine.indicators._turns import TurnIndicator, TurnScorer
 from instructmine.modelref import ModelRef
 from instructmine.models.spec import TRUNCATION, ModelSpec, template_identity
 from instructmine.pool import Turn
+from instructmine.turns import TurnIndicator, TurnScorer
 
 if TYPE_CHECKING:
     from instructmine.models.causal_lm import CausalLM

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from instructmine.contracts import Column, Context, Scored, execution
-from instructmine.indicators._turns import TurnIndicator, TurnScorer
 from instructmine.modelref import ModelRef
 from instructmine.models.spec import TRUNCATION, ModelSpec, template_identity
 from instructmine.pool import Turn
+from instructmine.turns import TurnIndicator, TurnScorer
 
 if TYPE_CHECKING:
     from instructmine.models.reward import RewardModel

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from instructmine.contracts import Column, Context, Scored, execution
-from instructmine.indicators._turns import TurnIndicator, TurnScorer
 from instructmine.modelref import ModelRef
 from instructmine.pool import Turn
+from instructmine.turns import TurnIndicator, TurnScorer
 
 if TYPE_CHECKING:
     from instructmine.models.seq2seq import YesNoModel
