@@ -142,15 +142,19 @@ def _show(result: Selection, examples: int) -> None:
 
 def _show_examples(result: Selection, examples: int) -> None:
     """Print the first and the last of the ranking, with scores, reasons and text."""
+    import pyarrow as pa
+
     from instructmine.cli._show import clip, say
 
     ranked = result.ranked
     best = ranked.slice(0, examples)
     worst = ranked.slice(max(len(best), ranked.num_rows - examples))
     columns = [c for m in result.manifest["indicators"].values() for c in m["columns"]]
+    pool_rows = iter(result.rows(pa.concat_tables([best, worst])))  # one pass for both
     for title, part in (("best", best), ("worst", worst)):
         say("", f"{title} {part.num_rows} of the ranking:")
-        for row, read in zip(part.to_pylist(), result.rows(part), strict=True):
+        for row in part.to_pylist():
+            read = next(pool_rows)
             assert read.example is not None
             scores = "  ".join(f"{c}={row[c]:.4g}" for c in columns if row.get(c) is not None)
             say(
