@@ -58,6 +58,8 @@ def _bars() -> Iterator[Progress]:
             if what not in tasks:
                 tasks[what] = display.add_task(what, total=total or None)
             display.update(tasks[what], completed=done, total=total or None)
+            if total and done >= total:
+                del tasks[what]  # the same thing may be done again, for a target file
 
         yield report
 
@@ -83,3 +85,5 @@ class _PlainLines:
         of = f"/{total:,}" if total else ""
         sys.stderr.write(f"{what}: {done:,}{of} rows, {seconds:.1f} s, {rate:,.0f}/s{left}\n")
         sys.stderr.flush()
+        if ended:  # the same thing may be done again, for a target file
+            del self.started[what], self.last[what]
