@@ -102,7 +102,7 @@ def test_an_unwritable_output(run, pool, tmp_path):
 @pytest.fixture
 def slow_pool(tmp_path):
     """So many rows that a signal comes in the middle."""
-    return write(tmp_path / "large.jsonl", rows(30_000))
+    return write(tmp_path / "large.jsonl", rows(60_000))
 
 
 def _start(pool, tmp_path, *more):
@@ -136,12 +136,12 @@ def test_killed_in_the_middle_and_run_again_is_a_clean_run(slow_pool, tmp_path, 
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
     stored = sum(pq.read_metadata(p).num_rows for p in workdir.rglob("parts/*.parquet"))
-    assert 0 < stored < 30_000
+    assert 0 < stored < 60_000
 
     code, out, _ = run("score", slow_pool, "--indicators", "mtld", "-o", tmp_path / "a.parquet",
                        "--json")  # fmt: skip
     assert code == 0
-    assert f'"computed": {30_000 - stored}' in out
+    assert f'"computed": {60_000 - stored}' in out
     code, _, _ = run("score", slow_pool, "--indicators", "mtld", "-o", tmp_path / "b.parquet",
                      "--workdir", tmp_path / "clean")  # fmt: skip
     assert code == 0
