@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "score": "instructmine.stages.score",
     "select": "instructmine.stages.select",
+    "trials": "instructmine.stages.trials",
     "explain": "instructmine.stages.explain",
     "listing": "instructmine.stages.listing",
     "store_info": "instructmine.stages.store",

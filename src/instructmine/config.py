@@ -1,8 +1,8 @@
 """Profiles: which models and options stand behind the indicators.
 
 A profile is a TOML file: `name`, `summary`, `rule`, `indicators` (what `score` computes when
-none is named), and one table per indicator or selector with its options. `extends` takes
-another profile's tables first. `--set reward.model=PATH` overrides one field.
+none is named), and one table per indicator, selector, trainer or evaluator with its options.
+`extends` takes another profile's tables first. `--set reward.model=PATH` overrides one field.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from instructmine import plugins
-from instructmine.contracts import Indicator, Selector
+from instructmine.contracts import Evaluator, Indicator, Selector, Trainer
 from instructmine.errors import UsageError
 from instructmine.modelref import ModelRef
 from instructmine.plugins import Plugin
 
 PROFILES = Path(__file__).parent / "assets" / "profiles"
+GROUPS = ("indicators", "selectors", "trainers", "evaluators")  # what a profile holds options for
+_KINDS = "indicator, selector, trainer or evaluator"
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,16 @@ class Profile:
         """Build one selector's config from the profile's options."""
         cls = plugins.load("selectors", name, Selector)
         return self._build(cls, plugins.spelling("selectors", name), {})
+
+    def trainer(self, name: str, base_model: ModelRef) -> Trainer:
+        """Build one trainer's config for a base model from the profile's options."""
+        cls = plugins.load("trainers", name, Trainer)
+        return self._build(cls, plugins.spelling("trainers", name), {"base_model": base_model})
+
+    def evaluator(self, name: str) -> Evaluator:
+        """Build one evaluator's config from the profile's options."""
+        cls = plugins.load("evaluators", name, Evaluator)
+        return self._build(cls, plugins.spelling("evaluators", name), {})
 
     def _build(self, cls: type[Plugin], name: str, inputs: Mapping[str, Any]) -> Plugin:
         fields = {f.name for f in dataclasses.fields(cls)} - set(inputs)  # type: ignore[arg-type]
@@ -93,7 +105,10 @@ class Profile:
         }
 
     def override(self, settings: Iterable[str]) -> Profile:
-        """Apply `indicator.option=value` (or selector) settings; a column stands for its owner."""
+        """Apply `indicator.option=value` settings (or selector, trainer, evaluator).
+
+        A column stands for the indicator that gives it.
+        """
         options = {name: dict(table) for name, table in self.options.items()}
         for setting in settings:
             path, equals, value = setting.partition("=")
@@ -104,22 +119,33 @@ class Profile:
             options.setdefault(name, {})[option.strip()] = value.strip()
         changed = dataclasses.replace(self, options=options)
         for name in options:  # a wrong option is an error now, not in the middle of a run
-            if name in plugins.names("indicators"):
-                changed.indicator(name)
-            else:
-                changed.selector(name)
+            changed._check(name)
         return changed
 
+    def _check(self, name: str) -> None:
+        """Build what an option table is about. Raises UsageError for an option it does not take."""
+        if name in plugins.names("indicators"):
+            self.indicator(name)
+        elif name in plugins.names("selectors"):
+            self.selector(name)
+        elif name in plugins.names("trainers"):
+            self.trainer(name, ModelRef("starter:lm"))
+        else:
+            self.evaluator(name)
+
     def _option_table(self, name: str) -> str:
-        """Return the indicator or selector that a name stands for; a column is its indicator's."""
-        for group in ("indicators", "selectors"):
+        """Return the plug-in that a name stands for; a column is its indicator's."""
+        for group in GROUPS:
             if plugins.spelling(group, name) in plugins.names(group):
                 return plugins.spelling(group, name)
         owners = self.column_owners()
         if name not in owners:
-            known = [*plugins.names("indicators"), *plugins.names("selectors")]
-            raise UsageError(plugins.unknown("indicator or selector", name, known))
+            raise UsageError(plugins.unknown(_KINDS, name, _known_tables()))
         return owners[name]
+
+
+def _known_tables() -> list[str]:
+    return [name for group in GROUPS for name in plugins.names(group)]
 
 
 def load_profile(name: str, settings: Iterable[str] = ()) -> Profile:
@@ -156,9 +182,8 @@ def _read(name: str, above: tuple[str, ...]) -> Profile:
         raise UsageError(f"profile {path}: unknown key '{sorted(odd)[0]}'; see docs/profiles.md")
     options = {key: dict(value) for key, value in base.options.items()} if base else {}
     for key, table in tables.items():
-        known = [*plugins.names("indicators"), *plugins.names("selectors")]
-        if key not in known:
-            unknown = plugins.unknown("indicator or selector", key, known)
+        if key not in _known_tables():
+            unknown = plugins.unknown(_KINDS, key, _known_tables())
             raise UsageError(f"profile {path}: {unknown}")
         options[key] = {**options.get(key, {}), **table}
     return Profile(

@@ -2,6 +2,7 @@
 
     pool files ─► Pool ─ Indicators ─► ScoreTable ─ FittedRule.predict ─► quality
                   Selector.rank(candidates) ─► Ranking ─ take(n) ─► Selection ─► files
+                  subsets ─ Trainer.train ─► Checkpoint ─ Evaluator.evaluate ─► loss ─► Trials
 
 Config objects (indicators, selectors, rules) are inert: frozen, hashable, picklable, free of
 models. Models live only in what `Indicator.open` returns. Randomness only through a seed.
@@ -13,11 +14,14 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from instructmine.evals import Checkpoint, EvalSet, SetLoss
+from instructmine.modelref import ModelRef
 from instructmine.pool import Example
 from instructmine.results import Candidates, Ranking
 from instructmine.scores import ScoreTable
@@ -90,8 +94,28 @@ class Scorer(Protocol):
         ...
 
 
+class Identified:
+    """A frozen dataclass whose fields say what its numbers depend on."""
+
+    version: ClassVar[int]
+
+    def identity(self) -> dict[str, Any]:
+        """What the numbers depend on, as JSON-like values; the recipe is made of it.
+
+        Every field not declared with `execution` enters; one that has an `identity` of its own
+        (a model, another indicator) enters as that: a model's digest, never its path.
+        """
+        fields = {
+            item.name: getattr(self, item.name)
+            for item in dataclasses.fields(self)  # type: ignore[arg-type]
+            if item.metadata.get("identity", True)
+        }
+        fields = {k: v.identity() if hasattr(v, "identity") else v for k, v in fields.items()}
+        return {"type": type(self).__name__, "version": self.version, **fields}
+
+
 @dataclass(frozen=True, kw_only=True)
-class Indicator(ABC):
+class Indicator(Identified, ABC):
     """One measurement of examples: an inert description that can be opened into a scorer.
 
     A new indicator is one file in `indicators/` (its name is the indicator's name) that defines
@@ -100,7 +124,6 @@ class Indicator(ABC):
     a field of the same name that holds its config.
     """
 
-    version: ClassVar[int]
     scope: ClassVar[Literal["example", "pool"]] = "example"
     requires: ClassVar[tuple[str, ...]] = ()  # importable packages outside the core install
     inputs: ClassVar[tuple[str, ...]] = ()
@@ -115,20 +138,6 @@ class Indicator(ABC):
     @abstractmethod
     def open(self, context: Context, columns: Sequence[str]) -> Scorer:
         """Load what is needed to compute `columns` (a subset of this indicator's)."""
-
-    def identity(self) -> dict[str, Any]:
-        """What the numbers depend on, as JSON-like values; the recipe is made of it.
-
-        Every field not declared with `execution` enters; one that has an `identity` of its own
-        (a model, another indicator) enters as that: a model's digest, never its path.
-        """
-        fields = {
-            item.name: getattr(self, item.name)
-            for item in dataclasses.fields(self)
-            if item.metadata.get("identity", True)
-        }
-        fields = {k: v.identity() if hasattr(v, "identity") else v for k, v in fields.items()}
-        return {"type": type(self).__name__, "version": self.version, **fields}
 
 
 # ── rules ───────────────────────────────────────────────────────────────────────────────────
@@ -185,6 +194,37 @@ class Selector(ABC):
         """
 
 
+# ── training and evaluation ─────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trainer(Identified, ABC):
+    """One way of fine-tuning a base model on examples. Bump `version` when results change."""
+
+    base_model: ModelRef
+
+    @abstractmethod
+    def train(
+        self, examples: Sequence[Example], *, seed: int, folder: Path, context: Context
+    ) -> Checkpoint:
+        """Fine-tune the base model and publish it as `folder`, or go on where it was stopped.
+
+        The order of `examples` has no influence: it is drawn from the seed. A training that
+        diverges gives a checkpoint with an error; what a user can mend is raised.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluator(Identified, ABC):
+    """One way of measuring a model on eval sets, per prompt, so that intervals can be computed."""
+
+    @abstractmethod
+    def evaluate(
+        self, model: ModelRef, sets: Sequence[EvalSet], *, context: Context
+    ) -> tuple[SetLoss, ...]:
+        """Return the loss on every set, in order; lower is better."""
+
+
 # ── engines ─────────────────────────────────────────────────────────────────────────────────
 
 
@@ -196,8 +236,14 @@ class Worker(Protocol):
         ...
 
 
+@dataclass(frozen=True)
 class Engine(ABC):
-    """Runs jobs somewhere: the only seam for distribution. Order never matters."""
+    """Runs jobs somewhere: the only seam for distribution. Order never matters.
+
+    workers: how many jobs run at the same time.
+    """
+
+    workers: int = 1
 
     @abstractmethod
     def run(self, worker: Worker, jobs: Iterable[Any]) -> Iterator[Any]:

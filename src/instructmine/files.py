@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -115,3 +116,33 @@ def _sync(path: Path) -> None:
     finally:
         if descriptor is not None:
             os.close(descriptor)
+
+
+@contextmanager
+def publish_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary folder beside `path`; what was written there becomes `path` at the end.
+
+    An older folder of that name is replaced; after an exception it is untouched.
+    Raises InstructmineError in one line when the place cannot be written.
+    """
+    target = Path(path)
+    token = secrets.token_hex(6)
+    temporary = target.with_name(f".{target.name[:40]}.{token}{TEMPORARY_SUFFIX}")
+    old = target.with_name(f".{target.name[:40]}.{token}.old{TEMPORARY_SUFFIX}")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                _sync(file)
+        if target.exists():
+            os.replace(target, old)
+        os.replace(temporary, target)
+        _sync(target.parent)
+    except OSError as error:
+        if error.errno is None or not _about(error, temporary, target):
+            raise
+        raise write_error(target, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)

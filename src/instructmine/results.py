@@ -15,6 +15,7 @@ import pyarrow as pa
 from instructmine.errors import UsageError
 from instructmine.pool import PoolRow, RowSource
 from instructmine.scores import ScoreTable
+from instructmine.trials import Trials
 
 IntArray = npt.NDArray[np.int64]
 
@@ -96,6 +97,36 @@ class Plan:
     distinct: int
     tokens: int
     work: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class TrialRun:
+    """What `trials` measured and where it wrote it."""
+
+    trials: Trials
+    manifest: Mapping[str, Any]
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Number of trials, failed and repeated ones counted."""
+        return len(self.trials)
+
+
+@dataclass(frozen=True)
+class TrialPlan:
+    """What a run of trials would do (`trials --dry-run`).
+
+    rows: readable pool rows. trials, finished: rows of the table, and those already in the work
+    folder. seconds_per_trial, seconds: measured on this machine, for one trial and for what is
+    left, all workers counted. measured: "past trials" of this trainer, or "a short training".
+    """
+
+    rows: int
+    trials: int
+    finished: int
+    seconds_per_trial: float
+    seconds: float
+    measured: str
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from instructmine.errors import InstructmineError, UsageError
 from instructmine.files import publish
 
 RECORD = (
-    "trial", "seed", "design", "size", "epochs", "steps", "loss", "log_loss", "loss_se", "tokens",
-    "seconds", "checkpoint", "error",
+    "trial", "subset", "seed", "design", "stratum", "size", "epochs", "steps", "loss", "log_loss",
+    "loss_se", "tokens", "seconds", "checkpoint", "error",
 )  # fmt: skip
 """Columns that say what was run and what came out; every other number is an indicator."""
 SOURCE, OTHER_LOSS = "source:", "loss:"
@@ -32,9 +32,9 @@ _METADATA = b"instructmine"
 class Trials:
     """Trials of one base model and one training recipe.
 
-    table: `trial, seed, design, size, epochs, steps, loss, log_loss, loss_se, tokens, seconds,
-    source:NAME… (proportions), INDICATOR… (means over the subset), loss:NAME…, checkpoint,
-    error`. A trial that failed or diverged has a null loss and says why in `error`.
+    table: `trial, subset (digest), seed, design, stratum (in words), size, epochs, steps, loss,
+    log_loss, loss_se, loss:NAME…, tokens, seconds, source:NAME… (proportions), INDICATOR… (means
+    over the subset), checkpoint, error`. A trial that diverged has a null loss; `error` says why.
     recipes: indicator column → the recipe it was measured by; empty for a table from elsewhere.
     about: base model, trainer, pool and eval sets, as JSON-like values.
     """
@@ -84,6 +84,23 @@ class Trials:
     def proportions(self) -> npt.NDArray[np.float64]:
         """Return the sources' proportions, (n, sources); each row sums to 1."""
         return self.matrix([SOURCE + name for name in self.sources])
+
+    def seed_noise(self) -> float | None:
+        """Return the sd of log loss between trainings that differ in the seed alone, pooled.
+
+        None without a subset that was trained more than once.
+        """
+        if "subset" not in self.table.column_names:
+            return None
+        subsets = np.asarray(self.table.column("subset").to_pylist(), dtype=object)
+        losses = self.column("log_loss")
+        squares, freedom = 0.0, 0
+        for subset in np.unique(subsets.astype(str)):
+            own = losses[(subsets == subset) & np.isfinite(losses)]
+            if len(own) > 1:
+                squares += float(((own - own.mean()) ** 2).sum())
+                freedom += len(own) - 1
+        return float(np.sqrt(squares / freedom)) if freedom else None
 
     def write(self, path: str | Path) -> None:
         """Publish the table as Parquet, recipes and facts in its metadata."""

@@ -38,6 +38,10 @@ Workdir = Annotated[
     ),
 ]
 Engine = Annotated[str, typer.Option(help="Where jobs run.")]
+Workers = Annotated[int, typer.Option(min=1, help="Jobs that run at the same time.")]
+BaseModel = Annotated[
+    str, typer.Option("--base-model", help="Causal LM: `starter`, a folder or a hub id.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Threads = Annotated[
     int | None, typer.Option(min=1, help="CPU threads (default: the library's choice).")

@@ -40,7 +40,7 @@ def _bars() -> Iterator[Progress]:
     class Rate(TextColumn):
         def render(self, task: Task) -> Text:
             speed = task.finished_speed or task.speed
-            return Text(f"{speed:,.0f} rows/s" if speed else "", style="dim")
+            return Text(f"{speed:,.1f}/s" if speed else "", style="dim")
 
     tasks: dict[str, TaskID] = {}
     display = RichProgress(
@@ -83,7 +83,7 @@ class _PlainLines:
         rate = done / seconds if seconds > 0 else 0.0
         left = f", {(total - done) / rate:.0f} s left" if total > done and rate else ""
         of = f"/{total:,}" if total else ""
-        sys.stderr.write(f"{what}: {done:,}{of} rows, {seconds:.1f} s, {rate:,.0f}/s{left}\n")
+        sys.stderr.write(f"{what}: {done:,}{of}, {seconds:.1f} s, {rate:,.0f}/s{left}\n")
         sys.stderr.flush()
         if ended:  # the same thing may be done again, for a target file
             del self.started[what], self.last[what]

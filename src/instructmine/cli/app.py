@@ -12,6 +12,7 @@ from instructmine.cli.listing import list_names
 from instructmine.cli.score import score
 from instructmine.cli.select import select
 from instructmine.cli.store import app as store_app
+from instructmine.cli.trials import trials
 
 app = typer.Typer(
     name="instructmine",
@@ -40,6 +41,7 @@ def _root(
 
 app.command("score")(score)
 app.command("select")(select)
+app.command("trials")(trials)
 app.command("list")(list_names)
 app.command("explain")(explain)
 app.add_typer(store_app, name="store")

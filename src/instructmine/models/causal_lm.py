@@ -7,7 +7,6 @@ positions that predict them alone.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from instructmine.contracts import Context
 from instructmine.errors import ModelError
 from instructmine.modelref import ModelRef
 from instructmine.models.batching import BatchRunner, right_pad, workers_for
+from instructmine.models.head import WantedLogits
 from instructmine.models.loading import load_model
 from instructmine.models.spec import ModelSpec, StartToken
 from instructmine.models.templates import Renderer
@@ -61,14 +61,10 @@ class CausalLM:
         self.spec = spec
         self.renderer = Renderer(spec.template(), tokenizer.special_tokens_map)
         self.encoder = TextEncoder(tokenizer)
-        self.start = _token_id(tokenizer, spec)
+        self.start = start_id(tokenizer, spec)
         self.max_length = spec.max_length(max_length)
         self.runner = BatchRunner(model.device, batch_tokens, workers_for(model, model.device))
-        self._batch = threading.local()  # the positions wanted of the batch in this thread
-        head = model.get_output_embeddings()
-        if head is None:
-            raise ModelError(f"model '{spec.name}' has no output head; give a causal LM")
-        head.register_forward_pre_hook(self._only_wanted)
+        self.logits = WantedLogits(model, spec.name)
 
     @classmethod
     def load(
@@ -150,36 +146,14 @@ class CausalLM:
         if cells > _LOGIT_CELLS and len(spans) > 1:  # long responses, large vocabulary: in parts
             half = len(spans) // 2
             return np.vstack([self._batch_loss(spans[:half]), self._batch_loss(spans[half:])])
-        # Causal attention never looks ahead, so padding behind a text is unseen without a mask,
-        # and without one the faster kernels run.
         ids, _ = right_pad([span.ids for span in spans], self.start, self.model.device)
         rows = np.repeat(np.arange(len(spans)), counts)
         columns = np.concatenate([np.arange(span.start - 1, span.end - 1) for span in spans])
         targets = np.concatenate([np.asarray(span.response) for span in spans])
-        self._batch.wanted = (torch.as_tensor(rows), torch.as_tensor(columns))
-        logits = self.model(input_ids=ids, use_cache=False).logits
-        if logits.shape[:2] != (1, len(targets)):
-            raise ModelError(
-                f"model '{self.spec.name}' does not compute its logits from its output head alone, "
-                "so it cannot be read by this version"
-            )
-        loss = _token_loss(logits[0], torch.as_tensor(targets, device=logits.device))
+        logits = self.logits(ids, torch.as_tensor(rows), torch.as_tensor(columns))
+        loss = token_loss(logits, torch.as_tensor(targets, device=logits.device))
         sums = np.bincount(rows, weights=loss.cpu().double().numpy(), minlength=len(spans))
         return (sums / counts)[:, None]
-
-    def _only_wanted(self, _head: Any, inputs: tuple[torch.Tensor, ...]) -> Any:
-        """Hand the output head the wanted positions alone, as one row.
-
-        Done here, in front of the head, so that what a model does behind it (scaling,
-        soft-capping) stays as the model has it.
-        """
-        wanted = getattr(self._batch, "wanted", None)
-        if wanted is None:
-            return inputs
-        rows, columns = wanted
-        self._batch.wanted = None
-        hidden = inputs[0]
-        return (hidden[rows.to(hidden.device), columns.to(hidden.device)][None], *inputs[1:])
 
 
 def require_causal(spec: ModelSpec) -> None:
@@ -191,7 +165,8 @@ def require_causal(spec: ModelSpec) -> None:
         )
 
 
-def _token_id(tokenizer: Any, spec: ModelSpec) -> int:
+def start_id(tokenizer: Any, spec: ModelSpec) -> int:
+    """Return the id of the token that texts start from. Raises ModelError where it has none."""
     start: StartToken = spec.start_token()
     if isinstance(start.token, int):
         return start.token
@@ -204,7 +179,7 @@ def _token_id(tokenizer: Any, spec: ModelSpec) -> int:
     return int(found)
 
 
-def _token_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def token_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Return the (n,) negative log-likelihood of targets, computed in float32."""
     step = max(1, _SOFTMAX_CELLS // logits.shape[-1])
     parts = [

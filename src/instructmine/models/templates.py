@@ -112,6 +112,24 @@ class Renderer:
         response = response.lstrip() if self._strips_left else response
         return Rendered(before, response.rstrip() if self._strips_right else response, after)
 
+    def conversation(self, messages: Sequence[Message]) -> tuple[str, list[tuple[int, int]]]:
+        """Render messages; returns the text and where in it each assistant message stands.
+
+        Raises TemplateRefusalError where the template does not accept them all.
+        """
+        said = [m.content for m in messages if m.role == "assistant"]
+        marked = [Message(m.role, _MARK) if m.role == "assistant" else m for m in messages]
+        parts = self.text(marked).split(_MARK)
+        if len(parts) != len(said) + 1:
+            raise TemplateRefusalError("it leaves a response out")
+        text, places = parts[0], []
+        for response, rest in zip(said, parts[1:], strict=True):
+            response = response.lstrip() if self._strips_left else response
+            response = response.rstrip() if self._strips_right else response
+            places.append((len(text), len(text) + len(response)))
+            text += response + rest
+        return text, places
+
     def _probe(self) -> tuple[bool, bool]:
         """Find out whether the template strips the blanks around a response."""
         messages = (Message("user", "x"), Message("assistant", f"\t{_MARK}\t"))

@@ -76,6 +76,11 @@ class TextEncoder:
             for encoding, text in zip(encodings, texts, strict=True)
         ]
 
+    def several(self, text: str, places: Sequence[tuple[int, int]]) -> list[TokenSpan]:
+        """Return one span per place of a text that is tokenised once; all share its ids."""
+        encoding = self._backend.encode(text, add_special_tokens=False)
+        return [self._span(encoding, start, end) for start, end in places]
+
     @staticmethod
     def _span(encoding: Any, start: int, end: int) -> TokenSpan:
         # A character without a token (a dropped blank) leads on to the next that has one.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,16 @@ class Exclusions:
     def free(self) -> npt.NDArray[np.int64]:
         """Return the positions without a reason."""
         return np.array([p for p, reason in enumerate(self.reasons) if reason is None], np.int64)
+
+    def counts(self) -> dict[str, int]:
+        """Return how many rows were left out, by the first words of the reason."""
+        heads = (r.split(" of ")[0].split(" by ")[0].split(":")[0] for r in self.reasons if r)
+        return dict(Counter(heads).most_common())
+
+    def overlapping(self, hits: Mapping[int, str]) -> None:
+        """Exclude rows that occur in an evaluation set: position → evaluation row."""
+        for position, hit in hits.items():
+            self.reasons[position] = f"contaminated by {hit}"
 
     def unscorable(self, rows: npt.NDArray[np.bool_], scores: ScoreTable) -> None:
         """Exclude rows that lack a score the rule or the selector reads."""

@@ -60,6 +60,10 @@ class PoolIndex:
         """Digest of the pool's ids with repeats, whatever their order."""
         return ids_digest(self.ids.tolist())
 
+    def place(self, position: int) -> str:
+        """Return where a row stands, as FILE:ROW."""
+        return f"{self.sources[self.source[position]]}:{self.row[position]}"
+
     def first_occurrence(self) -> npt.NDArray[np.bool_]:
         """Return (n,) bool: True at the first row of every distinct id."""
         first = np.zeros(len(self), dtype=bool)

@@ -31,6 +31,7 @@ class Run:
     store: Store
     engine: Engine
     context: Context
+    workdir: Path
     progress: Progress | None = None
 
     def report(self, what: str, done: int, total: int) -> None:
@@ -57,6 +58,7 @@ def open_run(
     target: str | Path | None = None,
     workdir: str | Path | None = None,
     engine: str = "local",
+    workers: int = 1,
     device: str = "auto",
     threads: int | None = None,
     progress: Progress | None = None,
@@ -65,11 +67,13 @@ def open_run(
     chosen = load_profile(profile, settings)
     if target is not None:
         chosen = chosen.override([f"target_similarity.target={target}"])
+    place = Path(workdir or default_workdir()).expanduser()
     return Run(
         profile=chosen,
-        store=Store(workdir or default_workdir()),
-        engine=plugins.load("engines", engine, Engine)(),
+        store=Store(place),
+        engine=plugins.load("engines", engine, Engine)(workers=workers),
         context=Context(device=device, threads=threads),
+        workdir=place,
         progress=progress,
     )
 

@@ -19,6 +19,8 @@ def listing(kind: str, *, profile: str = "starter") -> Listing:
         "rules": _rules,
         "profiles": _profiles,
         "selectors": lambda: _plugins("selectors"),
+        "trainers": lambda: _plugins("trainers"),
+        "evaluators": lambda: _plugins("evaluators"),
         "engines": lambda: _plugins("engines"),
         "formats": _formats,
     }

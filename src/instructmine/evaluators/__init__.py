@@ -1,0 +1,1 @@
+"""Ways of measuring a fine-tuned model, one per file."""

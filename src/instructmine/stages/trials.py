@@ -1,0 +1,336 @@
+"""`trials`: fine-tunes many subsets of a pool and measures the loss that each leaves.
+
+score → usable rows → subsets by a design → one resumable job each → the table that `fit` reads.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from instructmine import designs, plugins
+from instructmine.contracts import Progress
+from instructmine.designs import Subset
+from instructmine.errors import EvidenceError, UsageError
+from instructmine.evals import EvalSet
+from instructmine.formats import open_pool
+from instructmine.modelref import ModelRef
+from instructmine.pool import Example
+from instructmine.results import TrialPlan, TrialRun
+from instructmine.scores import ScoreTable
+from instructmine.stages._evals import (
+    describe_set,
+    overlap,
+    read_eval_set,
+    read_eval_sets,
+    refuse_overlap,
+    refuse_shared,
+)
+from instructmine.stages._exclude import Exclusions
+from instructmine.stages._index import PoolIndex, index_pool, write_rejected
+from instructmine.stages._means import SubsetMeans
+from instructmine.stages._measure import plan
+from instructmine.stages._run import Run, open_run, provenance
+from instructmine.stages._trial import TrialJob, TrialResult, TrialRunner
+from instructmine.stages._trial_table import Planned, trials_table
+from instructmine.stages.score import as_sources, beside, describe, score_index, write_manifest
+from instructmine.trials import Trials
+
+NOISE_SEEDS = 3  # further seeds of a subset that is repeated to measure noise
+CALIBRATION = 64  # examples trained on to estimate time where nothing was trained before
+
+
+def trials(
+    pool: str | Path | Sequence[str | Path],
+    *,
+    base_model: str,
+    eval: str | Path,
+    out: str | Path | None = None,
+    report_eval: Sequence[str | Path] = (),
+    count: int = 129,
+    size: int = 1000,
+    design: str = "mixture",
+    noise: int = 0,
+    trainer: str = "sft",
+    indicators: Sequence[str] = ("all",),
+    profile: str = "starter",
+    set: Sequence[str] = (),
+    map: Mapping[str, str] | None = None,
+    target: str | Path | None = None,
+    drop_overlap: bool = False,
+    keep_checkpoints: bool = False,
+    seed: int = 0,
+    workdir: str | Path | None = None,
+    engine: str = "local",
+    workers: int = 1,
+    device: str = "auto",
+    threads: int | None = None,
+    progress: Progress | None = None,
+    dry_run: bool = False,
+) -> TrialRun | TrialPlan:
+    """Fine-tune many subsets of a pool and measure the loss that each leaves.
+
+    Args:
+        pool: files, folders or hub dataset ids; each file is a named source.
+        base_model: causal LM to fine-tune: `starter`, a folder or a hub id.
+        eval: file of prompts with references that the rule is fitted on, or NAME=FILE.
+        out: Parquet file for the table; a manifest and the rejected rows are written beside it.
+        report_eval: further sets, measured and never fitted on.
+        count: number of subsets.
+        size: examples in each.
+        design: "mixture" (random proportions of the sources) or "stratified" (low, middle and
+            high rows of each indicator).
+        noise: so many subsets are trained with three further seeds, to measure seed noise.
+        trainer: one of `instructmine list trainers`.
+        indicators: names of indicators or columns, or `all` of the profile's.
+        profile: shipped profile or TOML file.
+        set: overrides of the profile, `sft.epochs=1`, `reward.model=PATH`.
+        map: columns of unusual files, {"prompt": …, "response": …}.
+        target: file of prompts with good answers, for `target_similarity`.
+        drop_overlap: leave out pool rows that occur in an eval set instead of refusing.
+        keep_checkpoints: keep the fine-tuned models in the work folder.
+        seed: of the design and of training; trial t is trained with seed + t.
+        workdir: where scores and trials are kept (default: INSTRUCTMINE_WORKDIR or your cache
+            folder).
+        engine: where jobs run.
+        workers: trials that run at the same time.
+        device: auto, cpu, cuda, cuda:N or mps.
+        threads: CPU threads of one trial; None divides the cores among the workers.
+        progress: called with (what, done, total).
+        dry_run: train nothing of the design; return a TrialPlan with measured estimates.
+
+    Returns:
+        The table of trials with its manifest, or a TrialPlan.
+
+    Raises:
+        InstructmineError: in one line, what is wrong, where, and what to do.
+    """
+    skipped = ("progress", "dry_run")
+    arguments = {name: value for name, value in locals().items() if name not in skipped}
+    started = time.perf_counter()
+    if design not in designs.DESIGNS:
+        raise UsageError(plugins.unknown("design", design, designs.DESIGNS))
+    if count < 1 or noise < 0:
+        raise UsageError("--count must be 1 or more, --noise 0 or more")
+    run = open_run(
+        profile=profile, settings=set, target=target, workdir=workdir, engine=engine,
+        workers=workers, device=device, threads=share_of_cores(threads, workers),
+        progress=progress,
+    )  # fmt: skip
+    fit_set, *others = sets = [read_eval_set(eval), *read_eval_sets(report_eval)]
+    refuse_shared(fit_set, others, "what a rule is fitted on cannot report how good it is")
+    if target is not None:
+        refuse_overlap(_examples(target), sets, f"target {target}")
+    runner = TrialRunner(
+        trainer=run.profile.trainer(trainer, base_model_ref(base_model)),
+        evaluator=run.profile.evaluator("loss"),
+        sets=tuple(sets),
+        root=run.workdir / "trials",
+        context=run.context,
+        keep=keep_checkpoints,
+    )
+    runner.trainer.identity()  # a base model that cannot serve is an error before any scoring
+    index = index_pool(open_pool(as_sources(pool), mapping=map), progress)
+    exclusions = Exclusions(index)
+    exclusions.overlapping(_overlap(index, sets, drop=drop_overlap))
+    wanted = (*indicators, "target_similarity") if target is not None else tuple(indicators)
+    measurements = plan(run, index, dict.fromkeys(wanted))
+    single = [one for one in measurements if one.indicator.scope == "example"]
+    scores, tallies = score_index(run, index, single, allow_unscorable=True)
+    means = SubsetMeans(run, index, scores, measurements)
+    exclusions.unscorable(means.missing, scores)
+    exclusions.duplicates("exact", None)
+    subsets = _subsets(index, scores, exclusions.free(), design, count, size, seed)
+    planned = _planned(subsets, seed, noise)
+    if dry_run:
+        return _plan(run, runner, index, subsets, planned)
+    results = _run_all(run, runner, index, planned)
+    table = Trials(
+        trials_table(index, planned, results, design=design, sets=sets, means=means),
+        recipes={c: one.indicator.identity() for one in measurements for c in one.columns},
+        about={
+            "base_model": str(runner.trainer.base_model),
+            "trainer": runner.trainer.identity(),
+            "evaluator": runner.evaluator.identity(),
+            "eval": describe_set(fit_set),
+            "report_eval": [describe_set(one) for one in others],
+            "pool": index.digest,
+            "design": design,
+            "size": size,
+            "seed": seed,
+        },
+    )
+    manifest = {
+        **provenance("trials", arguments),
+        **describe(run, index, single, tallies),
+        "trials": table.about,
+        "excluded": exclusions.counts(),
+        "warnings": exclusions.warnings,
+        "seconds": round(time.perf_counter() - started, 3),
+    }
+    files: dict[str, Path] = {}
+    if out is not None:
+        files = _write(Path(out), table, index, manifest)
+    return TrialRun(table, manifest, files)
+
+
+def base_model_ref(name: str) -> ModelRef:
+    """Return the base model of a name; `starter` is the shipped language model."""
+    return ModelRef("starter:lm" if name == "starter" else name)
+
+
+def share_of_cores(threads: int | None, workers: int) -> int | None:
+    """Return the threads of one of several workers; None leaves the library's default."""
+    if threads is not None or workers == 1:
+        return threads
+    return max(1, (os.cpu_count() or 1) // workers)
+
+
+def _examples(file: str | Path) -> list[Example]:
+    return [row.example for row in open_pool([file]) if row.example is not None]
+
+
+def _overlap(index: PoolIndex, sets: Sequence[EvalSet], *, drop: bool) -> dict[int, str]:
+    """Return the rows that occur in an eval set. Raises UsageError for them unless told to drop."""
+    hits = overlap(index, sets)
+    if hits and not drop:
+        places = [f"{index.place(p)} in {hit}" for p, hit in list(hits.items())[:3]]
+        raise UsageError(
+            f"{len(hits)} pool rows occur in an eval set ({', '.join(places)}"
+            f"{', …' if len(hits) > 3 else ''}); pass --drop-overlap to leave them out"
+        )
+    return hits
+
+
+def _subsets(
+    index: PoolIndex,
+    scores: ScoreTable,
+    usable: npt.NDArray[np.int64],
+    design: str,
+    count: int,
+    size: int,
+    seed: int,
+) -> list[Subset]:
+    """Draw the subsets, in positions of the pool; row order must not decide, so ids do."""
+    usable = usable[np.argsort(index.ids[usable], kind="stable")]
+    if design == "mixture":
+        found = designs.mixture(
+            index.source[usable], index.sources, count=count, size=size, seed=seed
+        )
+    else:
+        values = {name: scores.column(name)[usable] for name in scores.indicators}
+        found = designs.stratified(values, count=count, size=size, seed=seed)
+    return [replace(one, positions=np.sort(usable[one.positions])) for one in found]
+
+
+def _planned(subsets: Sequence[Subset], seed: int, noise: int) -> list[Planned]:
+    """Return the rows of the table to be: every subset once, the first ones with more seeds."""
+    count = len(subsets)
+    planned = [Planned(number, seed + number, one) for number, one in enumerate(subsets)]
+    for number, one in enumerate(subsets[:noise]):
+        for again in range(1, NOISE_SEEDS + 1):
+            planned.append(Planned(len(planned), seed + number + again * count, one))
+    return planned
+
+
+def _run_all(
+    run: Run, runner: TrialRunner, index: PoolIndex, planned: Sequence[Planned]
+) -> list[TrialResult]:
+    """Return the result of every planned trial, training only those that are missing."""
+    keys = [runner.key(index.ids[one.subset.positions].tolist(), one.seed) for one in planned]
+    results = {key: found for key in keys if (found := runner.find(key)) is not None}
+    missing = {key: one for key, one in zip(keys, planned, strict=True) if key not in results}
+    done = len(keys) - len(missing)
+    run.report("trials", done, len(keys))
+    examples = _fetch(index, [one.subset for one in missing.values()])
+    jobs = (
+        TrialJob(key, one.seed, tuple(examples[p] for p in one.subset.positions.tolist()))
+        for key, one in missing.items()
+    )
+    for found in run.engine.run(runner, jobs) if missing else ():
+        results[found.key] = found
+        done += 1
+        run.report("trials", done, len(keys))
+    if all(one.error for one in results.values()):
+        first = next(iter(results.values()))
+        raise EvidenceError(
+            f"every trial failed ({first.error}); lower sft.learning_rate or look at the pool"
+        )
+    return [results[key] for key in keys]
+
+
+def _fetch(index: PoolIndex, subsets: Sequence[Subset]) -> dict[int, Example]:
+    """Read the rows of all subsets in one pass over the pool."""
+    wanted = np.zeros(len(index), dtype=bool)
+    for one in subsets:
+        wanted[one.positions] = True
+    return dict(index.examples(wanted)) if subsets else {}
+
+
+def _plan(
+    run: Run,
+    runner: TrialRunner,
+    index: PoolIndex,
+    subsets: Sequence[Subset],
+    planned: Sequence[Planned],
+) -> TrialPlan:
+    """Estimate the time of what is missing, from past trials of this kind or a short training."""
+    keys = [runner.key(index.ids[one.subset.positions].tolist(), one.seed) for one in planned]
+    finished = [found for key in keys if (found := runner.find(key)) is not None]
+    measured = "past trials"
+    each = [float(one.facts["seconds"]) for one in finished]
+    if not each:
+        measured = "a short training"
+        each = [_calibrate(runner, index, subsets[0])]
+    per_trial = float(np.median(each))
+    left = math.ceil((len(planned) - len(finished)) / run.engine.workers) * per_trial
+    return TrialPlan(
+        rows=len(index),
+        trials=len(planned),
+        finished=len(finished),
+        seconds_per_trial=round(per_trial, 1),
+        seconds=round(left, 1),
+        measured=measured,
+    )
+
+
+def _calibrate(runner: TrialRunner, index: PoolIndex, subset: Subset) -> float:
+    """Train on a few examples of a subset and return the seconds that all of them would take."""
+    size = len(subset.positions)
+    some = Subset(subset.positions[:: max(1, size // CALIBRATION)], "calibration")
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        made = runner.trainer.train(
+            tuple(_fetch(index, [some]).values()),
+            seed=0, folder=Path(folder) / "model", context=runner.context,
+        )  # fmt: skip
+        fixed = time.perf_counter() - started - made.facts["seconds"]
+        started = time.perf_counter()
+        if made.error is None:
+            runner.evaluator.evaluate(made.model, runner.sets, context=runner.context)
+        fixed += time.perf_counter() - started
+    per_token = made.facts["seconds"] / made.facts["tokens"]
+    tokens = made.facts["tokens"] / made.facts["epochs"] / len(some.positions) * size
+    return float(fixed + per_token * tokens * made.facts["epochs"])
+
+
+def _write(
+    out: Path, table: Trials, index: PoolIndex, manifest: Mapping[str, Any]
+) -> dict[str, Path]:
+    """Write what stands beside the table, then the table; returns the paths."""
+    if out.suffix != ".parquet":
+        raise UsageError(f"trials are written as Parquet; name the output {out.stem}.parquet")
+    files = beside(out, "manifest", "rejected")
+    write_rejected(files["rejected"], index.rejected)
+    write_manifest(files["manifest"], manifest)
+    table.write(out)
+    return {"trials": out, **files}

@@ -1,0 +1,1 @@
+"""Ways of fine-tuning a base model, one per file."""
