@@ -238,9 +238,9 @@ class _Training:
     def save(self, folder: Path) -> None:
         """Write the model as an ordinary folder; adapters are merged into their layers."""
         model = self.model
-        if self.recipe.lora is not None:
-            model = model.merge_and_unload()
         with quiet():
+            if self.recipe.lora is not None:
+                model = model.merge_and_unload()
             model.to(torch_dtype(self.recipe.save_dtype)).save_pretrained(folder)
 
     def facts(self) -> dict[str, Any]:
@@ -315,7 +315,8 @@ def _with_adapters(model: Any, lora: Lora) -> Any:
         r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout,
         target_modules="all-linear", task_type="CAUSAL_LM",
     )  # fmt: skip
-    return get_peft_model(model, config)
+    with quiet():
+        return get_peft_model(model, config)
 
 
 def _groups(trained: dict[str, torch.nn.Parameter], decay: float) -> list[dict[str, Any]]:

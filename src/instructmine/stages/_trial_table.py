@@ -17,7 +17,7 @@ from instructmine.identity import ids_digest
 from instructmine.stages._index import PoolIndex
 from instructmine.stages._means import SubsetMeans
 from instructmine.stages._trial import TrialResult
-from instructmine.trials import OTHER_LOSS, SOURCE
+from instructmine.trial_table import OTHER_LOSS, SOURCE
 
 _TEXTS = ("subset", "design", "stratum", "checkpoint", "error")
 

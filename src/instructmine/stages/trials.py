@@ -43,7 +43,7 @@ from instructmine.stages._run import Run, open_run, provenance
 from instructmine.stages._trial import TrialJob, TrialResult, TrialRunner
 from instructmine.stages._trial_table import Planned, trials_table
 from instructmine.stages.score import as_sources, beside, describe, score_index, write_manifest
-from instructmine.trials import Trials
+from instructmine.trial_table import Trials
 
 NOISE_SEEDS = 3  # further seeds of a subset that is repeated to measure noise
 CALIBRATION = 64  # examples trained on to estimate time where nothing was trained before
