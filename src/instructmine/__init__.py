@@ -15,6 +15,7 @@ _HOMES = {
     "score": "instructmine.stages.score",
     "select": "instructmine.stages.select",
     "trials": "instructmine.stages.trials",
+    "fit": "instructmine.stages.fit",
     "explain": "instructmine.stages.explain",
     "listing": "instructmine.stages.listing",
     "store_info": "instructmine.stages.store",
@@ -22,6 +23,8 @@ _HOMES = {
     "store_compact": "instructmine.stages.store",
     "open_pool": "instructmine.formats",
     "load_profile": "instructmine.config",
+    "Fit": "instructmine.rules.fit",
+    "Trials": "instructmine.trial_table",
     "Example": "instructmine.pool",
     "Message": "instructmine.pool",
     "ScoreTable": "instructmine.scores",
@@ -32,14 +35,17 @@ _HOMES = {
 }
 __all__ = [
     "Example",
+    "Fit",
     "InstructmineError",
     "Message",
     "Plan",
     "ScoreTable",
     "Scoring",
     "Selection",
+    "Trials",
     "__version__",
     "explain",
+    "fit",
     "listing",
     "load_profile",
     "open_pool",
@@ -56,12 +62,15 @@ if TYPE_CHECKING:
     from instructmine.formats import open_pool
     from instructmine.pool import Example, Message
     from instructmine.results import Plan, Scoring, Selection
+    from instructmine.rules.fit import Fit
     from instructmine.scores import ScoreTable
     from instructmine.stages.explain import explain
+    from instructmine.stages.fit import fit
     from instructmine.stages.listing import listing
     from instructmine.stages.score import score
     from instructmine.stages.select import select
     from instructmine.stages.store import store_compact, store_info, store_prune
+    from instructmine.trial_table import Trials
 
 
 def __getattr__(name: str) -> Any:

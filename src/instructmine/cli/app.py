@@ -8,6 +8,7 @@ import typer
 
 from instructmine import __version__
 from instructmine.cli.explain import explain
+from instructmine.cli.fit import fit
 from instructmine.cli.listing import list_names
 from instructmine.cli.score import score
 from instructmine.cli.select import select
@@ -42,6 +43,7 @@ def _root(
 app.command("score")(score)
 app.command("select")(select)
 app.command("trials")(trials)
+app.command("fit")(fit)
 app.command("list")(list_names)
 app.command("explain")(explain)
 app.add_typer(store_app, name="store")

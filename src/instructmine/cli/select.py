@@ -116,6 +116,7 @@ def select(
 def _show(result: Selection, examples: int) -> None:
     """Print what was chosen from what, by which rule, and where it was written."""
     from instructmine.cli._show import say, show_files, show_tallies, table
+    from instructmine.rules.design import SetPrediction
 
     manifest, chosen = result.manifest, result.manifest["selection"]
     show_tallies(manifest)
@@ -126,6 +127,8 @@ def _show(result: Selection, examples: int) -> None:
         say("", f"rule {rule['name']}: {rule['scope']}")
         means = chosen["mean_quality"]
         say(f"mean quality {means['selected']:.4g} chosen, {means['pool']:.4g} pool (lower=better)")
+    if manifest["prediction"]:
+        say(*SetPrediction.from_json(manifest["prediction"]).explain())
     say(*(f"warning: {warning}" for warning in manifest["warnings"]))
     rejected = manifest["pool"]["rejected"]
     say(

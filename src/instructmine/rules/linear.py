@@ -16,7 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from instructmine.recipes import difference
+from instructmine.rules.design import Design, Rows, SetPrediction, as_rows
 from instructmine.scores import ScoreTable
+
+LEVEL = 0.95  # of the intervals of a prediction
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,10 @@ class LinearRule:
 
     recipes: column → the recipe fields it was fitted on (some or all); an indicator whose
     recipe disagrees is another measurement, and the coefficient means nothing for it.
+    about: facts of the trials it was fitted on (base model, eval sets).
+    covariance: HC3 covariance of (intercept, *coefficients); residual_sd and dof: root of
+    RSS / dof, and n minus the number of coefficients; design: where the trials lie. A rule that
+    was not fitted here has none of the four and predicts no interval.
     """
 
     name: str
@@ -34,12 +41,22 @@ class LinearRule:
     scope: str = ""
     source: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
+    covariance: Rows = ()
+    residual_sd: float | None = None
+    dof: int | None = None
+    design: Design | None = None
 
     def __post_init__(self) -> None:
-        """Refuse coefficients that are no finite numbers."""
+        """Refuse coefficients that are no finite numbers, and a covariance of another size."""
         numbers = [self.intercept, *self.coefficients.values()]
         if not self.coefficients or not all(math.isfinite(number) for number in numbers):
             raise ValueError("a rule needs at least one coefficient, and all of them finite")
+        size = len(self.coefficients) + 1
+        if self.covariance and np.shape(self.covariance) != (size, size):
+            raise ValueError(f"the covariance must be {size} by {size}: the intercept comes first")
+        if self.design and tuple(self.design.mean) != self.columns:
+            raise ValueError("the design must name the columns of the rule, in their order")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -58,20 +75,66 @@ class LinearRule:
         """Return (n,) predicted log loss, lower is better; NaN where a column is missing."""
         weights = np.array(list(self.coefficients.values()))
         # einsum sums each row in one order; a BLAS product may differ with the number of rows
-        return self.intercept + np.einsum("ij,j->i", scores.matrix(self.columns), weights)
+        slopes = np.einsum("ij,j->i", scores.matrix(self.columns), weights)
+        return np.asarray(self.intercept + slopes)
 
     def contributions(self, scores: ScoreTable) -> dict[str, npt.NDArray[np.float64]]:
         """Return each column's share of the prediction, (n,) each, intercept left out."""
         return {name: b * scores.column(name) for name, b in self.coefficients.items()}
 
+    def unchecked(self) -> list[str]:
+        """Return the columns of a fitted rule that carry no recipe to be checked against."""
+        return [name for name in self.columns if name not in self.recipes] if self.design else []
+
+    def predict_set(self, means: Mapping[str, float]) -> SetPrediction | None:
+        """Predict the log loss of a set from its mean indicators, with intervals and distance.
+
+        Returns None for a rule without covariance or design: presets and single indicators.
+        """
+        if not self.covariance or self.design is None or not self.dof or self.residual_sd is None:
+            return None
+        from scipy.special import stdtrit
+
+        point = np.array([1.0, *(means[name] for name in self.columns)])
+        predicted = float(point @ [self.intercept, *self.coefficients.values()])
+        variance = float(point @ np.array(self.covariance) @ point)
+        quantile = float(stdtrit(self.dof, (1 + LEVEL) / 2))
+        mean_half = quantile * math.sqrt(variance)
+        half = quantile * math.sqrt(variance + self.residual_sd**2)
+        distance = self.design.distance(means)
+        return SetPrediction(
+            log_loss=predicted,
+            mean_low=predicted - mean_half,
+            mean_high=predicted + mean_half,
+            low=predicted - half,
+            high=predicted + half,
+            level=LEVEL,
+            leverage=self.design.leverage(distance),
+            distance=distance,
+            farthest=self.design.farthest,
+            outside=self.design.outside(means),
+        )
+
+    @property
+    def formula(self) -> str:
+        """The rule in one line."""
+        terms = " ".join(f"{b:+.6g}·{name}" for name, b in self.coefficients.items())
+        return f"log loss = {self.intercept:.6g} {terms}"
+
     def explain(self) -> str:
         """Return the formula, its scope and its source."""
-        terms = " ".join(f"{b:+.6g}·{name}" for name, b in self.coefficients.items())
-        lines = [f"{self.name}: {self.intercept:.6g} {terms} (lower is better)"]
+        lines = [f"{self.name}: {self.formula.removeprefix('log loss = ')} (lower is better)"]
         return "\n".join([*lines, *(text for text in (self.scope, self.source) if text)])
 
     def to_json(self) -> dict[str, Any]:
-        """Return the rule as JSON-like values."""
+        """Return the rule as JSON-like values; what only a fitted rule has, where it has it."""
+        fitted = {
+            "about": dict(self.about),
+            "covariance": [list(row) for row in self.covariance],
+            "residual_sd": self.residual_sd,
+            "dof": self.dof,
+            "design": self.design.to_json() if self.design else None,
+        }
         return {
             "name": self.name,
             "intercept": self.intercept,
@@ -80,6 +143,7 @@ class LinearRule:
             "scope": self.scope,
             "source": self.source,
             "evidence": dict(self.evidence),
+            **{name: value for name, value in fitted.items() if value},
         }
 
     @classmethod
@@ -93,4 +157,9 @@ class LinearRule:
             scope=str(data.get("scope", "")),
             source=str(data.get("source", "")),
             evidence=dict(data.get("evidence", {})),
+            about=dict(data.get("about", {})),
+            covariance=as_rows(data["covariance"]) if data.get("covariance") else (),
+            residual_sd=float(data["residual_sd"]) if data.get("residual_sd") else None,
+            dof=int(data["dof"]) if data.get("dof") else None,
+            design=Design.from_json(data["design"]) if data.get("design") else None,
         )

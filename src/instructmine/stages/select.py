@@ -162,6 +162,7 @@ def select(
         **provenance("select", arguments),
         **describe(run, index, measurements, tallies),
         "rule": chosen_rule.to_json() if chosen_rule else None,
+        "prediction": predict_selection(chosen_rule, decisions),
         "selector": {"name": selector, "config": repr(chosen_selector), "seed": seed},
         "warnings": [*warnings, *exclusions.warnings],
         "selection": summarise(decisions, counts),
@@ -205,13 +206,35 @@ def check_recipes(
         return []
     recipes = {column: one.recipe.fields for one in measurements for column in one.columns}
     problems = rule.check(recipes)
+    unknown = rule.unchecked()
+    notes = [
+        f"rule '{rule.name}' carries no recipe of {', '.join(unknown)}: whether yours are measured "
+        "in the same way could not be checked"
+    ]
     if problems and not force:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise UsageError(
             f"rule '{rule.name}' was fitted on other indicators than yours: {problems[0]}{more}; "
             "use the profile it was made for, another --rule, or --force"
         )
-    return [f"rule '{rule.name}' forced: {problem}" for problem in problems]
+    forced = [f"rule '{rule.name}' forced: {problem}" for problem in problems]
+    return [*forced, *(notes if unknown else ())]
+
+
+def predict_selection(rule: LinearRule | None, decisions: pa.Table) -> dict[str, Any] | None:
+    """Return what a fitted rule predicts for the chosen set, and how far out it lies, or None.
+
+    The rule's unit is a set: it is given the means over the chosen rows.
+    """
+    if rule is None:
+        return None
+    chosen = decisions.filter(decisions.column("selected"))
+    means = {
+        name: float(np.mean(chosen.column(name).to_numpy(zero_copy_only=False)))
+        for name in rule.columns
+    }
+    prediction = rule.predict_set(means)
+    return None if prediction is None else {**prediction.to_json(), "means": means}
 
 
 def _target_vectors(run: Run, target: str | Path | None) -> npt.NDArray[np.float32]:
