@@ -17,7 +17,7 @@ from instructmine.regression.subsets import BoolArray, FloatArray
 from instructmine.regression.validation import held_out_r2, outer, predict
 
 RIDGE_PENALTIES = tuple(float(10**power) for power in np.arange(-3, 4.01, 0.5))
-BOOSTING = {"n_estimators": 200, "learning_rate": 0.05, "max_depth": 2, "subsample": 0.8}
+BOOSTING = {"n_estimators": 100, "learning_rate": 0.1, "max_depth": 2, "subsample": 0.8}
 
 
 @dataclass(frozen=True)

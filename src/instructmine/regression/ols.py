@@ -96,6 +96,18 @@ def results(x: FloatArray, y: FloatArray, *, robust: bool = False) -> Any:
     return model.fit(cov_type="HC3", use_t=True) if robust else model.fit()
 
 
+def left_over(columns: FloatArray, values: FloatArray) -> tuple[FloatArray, int]:
+    """Return what columns and an intercept leave of values (n, …), and the rank of the columns.
+
+    Columns may depend on each other, as proportions that sum to 1 do; the rank counts them once.
+    """
+    spread = columns.std(axis=0)
+    varying = columns[:, spread > 0]
+    z = np.column_stack([np.ones(len(columns)), (varying - varying.mean(axis=0)) / varying.std(0)])
+    slopes, _, rank, _ = np.linalg.lstsq(z, values, rcond=1e-10)
+    return np.asarray(values - z @ slopes), int(rank)
+
+
 @dataclass(frozen=True)
 class Univariate:
     """Log loss on one column alone: slope with interval, R2 and Spearman's rank correlation."""

@@ -24,6 +24,7 @@ from instructmine.regression.subsets import (
 )
 
 _LANES = 600  # data sets side by side: their arrays should stay in the processor's cache
+_RESPONSES = 100  # responses side by side, for the same reason
 
 
 @dataclass(frozen=True)
@@ -131,24 +132,20 @@ def _choose(
     return Search(1 - means / reference, np.sqrt(means), best, int(chosen))
 
 
-def permuted_best(
-    x: FloatArray, y: FloatArray, subsets: Subsets, folds: Folds, permutations: int, seed: int
-) -> tuple[float, FloatArray]:
-    """Return the best CV-R2 of the search on y, and on `permutations` shuffled copies of it.
+def best_scores(x: FloatArray, ys: FloatArray, subsets: Subsets, folds: Folds) -> FloatArray:
+    """Return the best CV-R2 over all subsets for each of many responses ys (n, b), as (b,).
 
-    The folds are those of `search`; only the pairing of trials and losses is broken.
+    The folds are those of `search` on all trials.
     """
-    z, n = design(x), len(x)
-    rng = np.random.default_rng([seed, permutations])
-    shuffled = np.column_stack([y, *(rng.permutation(y) for _ in range(permutations))])
-    held = folds.draw(np.ones(n))[:, None, :] == np.arange(folds.folds)[:, None]
-    held = held.reshape(-1, n)
-    found = [
-        _best_of(z, shuffled[:, start : start + 100], held, len(subsets))
-        for start in range(0, permutations + 1, 100)
-    ]
-    scores = np.concatenate(found)
-    return float(scores[0]), scores[1:]
+    z = design(x)
+    held = folds.draw(np.ones(len(z)))[:, None, :] == np.arange(folds.folds)[:, None]
+    held = held.reshape(-1, len(z))
+    return np.concatenate(
+        [
+            _best_of(z, ys[:, start : start + _RESPONSES], held, len(subsets))
+            for start in range(0, ys.shape[1], _RESPONSES)
+        ]
+    )
 
 
 def _best_of(z: FloatArray, ys: FloatArray, held: FloatArray, subsets: int) -> FloatArray:

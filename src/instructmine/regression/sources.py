@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from instructmine.regression.models import linear
+from instructmine.regression.ols import left_over
 from instructmine.regression.search import Folds
 from instructmine.regression.stability import permutation_test
 from instructmine.regression.subsets import BoolArray, FloatArray
@@ -54,13 +55,13 @@ def source_control(
     from scipy.stats import f
 
     n = len(y)
-    alone, rank_alone = _left_over(proportions, y)
+    alone, rank_alone = left_over(proportions, y)
     both = np.column_stack([proportions, x[:, chosen]])
-    together, rank_both = _left_over(both, y)
+    together, rank_both = left_over(both, y)
     rss_alone, rss_both = float(alone @ alone), float(together @ together)
     extra, dof = rank_both - rank_alone, n - rank_both
     statistic = ((rss_alone - rss_both) / max(extra, 1)) / (rss_both / max(dof, 1))
-    inside, _ = _left_over(proportions, x)
+    inside, _ = left_over(proportions, x)
     varies = inside.std(axis=0) > 1e-6 * x.std(axis=0)
     return SourceControl(
         r2_sources=1 - rss_alone / float(((y - y.mean()) ** 2).sum()),
@@ -69,24 +70,11 @@ def source_control(
         partial_r2=1 - rss_both / rss_alone,
         partial_f_p=float(f.sf(statistic, extra, dof)) if extra and dof > 0 else 1.0,
         permutation_p=(
-            permutation_test(inside[:, varies], alone, folds, permutations).p
+            permutation_test(inside[:, varies], alone, folds, permutations, proportions).p
             if varies.any()
             else None
         ),
     )
-
-
-def _left_over(columns: FloatArray, values: FloatArray) -> tuple[FloatArray, int]:
-    """Return the residuals of values on columns and an intercept, and the rank of those.
-
-    Proportions sum to 1, so they are dependent with the intercept; the rank counts them rightly.
-    """
-    spread = columns.std(axis=0)
-    columns = columns[:, spread > 0]
-    z = np.column_stack([np.ones(len(columns)), (columns - columns.mean(axis=0)) / columns.std(0)])
-    slopes, _, rank, _ = np.linalg.lstsq(z, values, rcond=1e-10)
-    left: FloatArray = values - z @ slopes
-    return left, int(rank)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from instructmine.regression.search import Folds, permuted_best, search
+from instructmine.regression.ols import left_over
+from instructmine.regression.search import Folds, best_scores, search
 from instructmine.regression.subsets import BoolArray, FloatArray, Subsets
 
 
@@ -31,10 +32,24 @@ class Permutation:
     shuffled_95: float
 
 
-def permutation_test(x: FloatArray, y: FloatArray, folds: Folds, permutations: int) -> Permutation:
-    """Test whether the search on y (n,) finds more than it finds in shuffled copies of it."""
-    subsets = Subsets.of(x.shape[1])
-    statistic, shuffled = permuted_best(x, y, subsets, folds, permutations, folds.seed)
+def permutation_test(
+    x: FloatArray,
+    y: FloatArray,
+    folds: Folds,
+    permutations: int,
+    controls: FloatArray | None = None,
+) -> Permutation:
+    """Test whether the search on y (n,) finds more than it finds in shuffled copies of it.
+
+    controls: (n, c) columns that were taken out of x and y. They are taken out of each shuffled
+    copy, too, which would else explain less than y for that reason alone.
+    """
+    rng = np.random.default_rng([folds.seed, permutations])
+    shuffled = np.column_stack([rng.permutation(y) for _ in range(permutations)])
+    if controls is not None:
+        shuffled, _ = left_over(controls, shuffled)
+    scores = best_scores(x, np.column_stack([y, shuffled]), Subsets.of(x.shape[1]), folds)
+    statistic, shuffled = float(scores[0]), scores[1:]
     # shuffles may tie with the data exactly; rounding must not decide for us
     p = (1 + int((shuffled >= statistic - 1e-12).sum())) / (1 + permutations)
     median, high = np.quantile(shuffled, [0.5, 0.95])

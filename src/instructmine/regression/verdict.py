@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from instructmine.regression.analysis import Analysis
 from instructmine.regression.diagnostics import CONDITION_LIMIT, VIF_LIMIT
 
-PERMUTATION_LIMIT = 0.05
+PERMUTATION_LIMIT = 0.02
 """No usable rule above this permutation p-value of the whole search."""
 NESTED_LIMIT = 0.0
 """No usable rule unless nested CV-R2 is above this: 0 is as good as the mean."""
