@@ -47,7 +47,11 @@ def evidence(analysis: Analysis, verdict: Verdict) -> dict[str, Any]:
         "source_only": verdict.source_only,
         "sources": None if control is None else dataclasses.asdict(control),
         "leave_one_source_out": [dataclasses.asdict(one) for one in analysis.left_out],
-        "collinearity": dataclasses.asdict(analysis.collinearity),
+        "collinearity": {
+            "vif": dict(analysis.collinearity.vif),
+            "condition_number": analysis.collinearity.condition_number,
+            "pairs": [list(pair) for pair in analysis.collinearity.pairs],
+        },
         "residual_tests": {
             "lilliefors_p": analysis.residuals.lilliefors_p,
             "shapiro_p": analysis.residuals.shapiro_p,

@@ -239,7 +239,8 @@ def _residuals(fit: Fit) -> Iterator[str]:
         ],
     )
     yield ""
-    rows = fit.observations().take(list(tests.influential[:INFLUENTIAL])).to_pylist()
+    observations = fit.observations().to_pylist()
+    rows = [observations[place] for place in tests.influential[:INFLUENTIAL]]
     limit, many = tests.cook_limit, len(tests.influential)
     yield f"Trials with Cook's distance above 4/n = {limit:.3g}: {many}."
     if rows:
