@@ -76,6 +76,15 @@ def test_collinear_pairs_and_signs_that_turn_are_cautions():
     assert "'b' alone lowers the loss, in the rule it does the opposite" in text
 
 
+def test_one_odd_trial_is_named():
+    data = trials(5, slopes=(-0.4, 0.3))
+    y = data.y.copy()
+    y[int(np.argmax(np.abs(data.x[:, 0])))] += 4
+    verdict = judge(analyse(dataclasses.replace(data, y=y), QUICK))
+    named = [caution for caution in verdict.cautions if "is an outlier" in caution]
+    assert [int(caution.split()[1]) for caution in named] == [np.argmax(np.abs(data.x[:, 0]))]
+
+
 def test_progress_counts_to_its_end():
     seen = []
     analyse(trials(3, slopes=(-0.4, 0.3)), QUICK, lambda done, of: seen.append((done, of)))

@@ -58,8 +58,16 @@ def test_one_odd_trial_is_the_most_influential():
     data = trials(3)
     y = data.y.copy()
     far = int(np.argmax(np.abs(data.x).sum(axis=1)))
+    assert residuals(data.x, y).outliers == ()
     y[far] += 5
-    assert residuals(data.x, y).influential[0] == far
+    found = residuals(data.x, y)
+    assert found.influential[0] == far
+    assert found.outliers == (far,)
+    rest = np.arange(60) != far
+    without = sm.OLS(y[rest], sm.add_constant(data.x)[rest]).fit()
+    error = y[far] - without.predict(sm.add_constant(data.x)[[far]])[0]
+    scale = np.sqrt(without.mse_resid / (1 - found.leverage[far]))
+    assert found.studentized[far] == pytest.approx(error / scale)
 
 
 def test_unequal_spread_and_skew_are_seen():

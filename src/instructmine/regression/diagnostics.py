@@ -86,6 +86,8 @@ class Residuals:
 
     lilliefors_p, shapiro_p: normality. breusch_pagan_p: equal spread; HC3 errors do not need it.
     cooks_distance, leverage: (n,). cook_limit: 4 / n. influential: positions above it.
+    studentized: (n,) residuals in units of their error, the trial itself left out.
+    outlier_limit: what the largest of n such exceeds by chance in 5 % of tables (Bonferroni).
     """
 
     lilliefors_p: float
@@ -94,6 +96,8 @@ class Residuals:
     cooks_distance: FloatArray
     leverage: FloatArray
     cook_limit: float
+    studentized: FloatArray
+    outlier_limit: float
 
     @property
     def influential(self) -> tuple[int, ...]:
@@ -101,10 +105,15 @@ class Residuals:
         order = np.argsort(-self.cooks_distance, kind="stable")
         return tuple(int(i) for i in order if self.cooks_distance[i] > self.cook_limit)
 
+    @property
+    def outliers(self) -> tuple[int, ...]:
+        """Positions of influential trials whose residual is beyond chance."""
+        return tuple(i for i in self.influential if abs(self.studentized[i]) > self.outlier_limit)
+
 
 def residuals(x: FloatArray, y: FloatArray) -> Residuals:
     """Examine the residuals of y (n,) on x (n, k)."""
-    from scipy.stats import shapiro
+    from scipy.stats import shapiro, t
     from statsmodels.stats.diagnostic import het_breuschpagan, lilliefors
 
     fit = results(x, y)
@@ -116,4 +125,6 @@ def residuals(x: FloatArray, y: FloatArray) -> Residuals:
         cooks_distance=np.asarray(influence.cooks_distance[0]),
         leverage=np.asarray(influence.hat_matrix_diag),
         cook_limit=4 / len(y),
+        studentized=np.asarray(influence.resid_studentized_external),
+        outlier_limit=float(t.isf(0.05 / (2 * len(y)), fit.df_resid - 1)),
     )

@@ -58,6 +58,9 @@ def evidence(analysis: Analysis, verdict: Verdict) -> dict[str, Any]:
             "breusch_pagan_p": analysis.residuals.breusch_pagan_p,
             "largest_cooks_distance": float(analysis.residuals.cooks_distance.max()),
             "influential_trials": len(analysis.residuals.influential),
+            "outliers": [
+                analysis.observations.trials[place] for place in analysis.residuals.outliers
+            ],
         },
         "learning_curve": {
             "trials": analysis.learning_curve.trials.tolist(),

@@ -142,9 +142,12 @@ def _about_shape(analysis: Analysis) -> Iterator[str]:
 
 
 def _about_trials(analysis: Analysis) -> Iterator[str]:
-    strong = [i for i in analysis.residuals.influential if analysis.residuals.cooks_distance[i] > 1]
-    if strong:
-        yield f"{len(strong)} trials decide the fit alone (Cook's distance above 1); look at them"
+    tests, names = analysis.residuals, analysis.observations.trials
+    for place in tests.outliers:
+        yield (
+            f"trial {names[place]} is an outlier: residual {tests.studentized[place]:.1f} standard "
+            f"errors, Cook's distance {tests.cooks_distance[place]:.2f}; look at it"
+        )
     curve = analysis.learning_curve.cv_r2
     if len(curve) > 2 and curve[-1] - curve[-3] > RISING and curve[-1] > 0:
         yield "CV-R2 still rises with the number of trials: more of them would help"

@@ -84,6 +84,7 @@ class Fit:
                 "predicted": fit.fitted,
                 "residual": fit.residuals,
                 "leverage": pull.leverage,
+                "studentized": pull.studentized,
                 "cooks_distance": pull.cooks_distance,
                 "influential": pull.cooks_distance > pull.cook_limit,
             }

@@ -25,7 +25,8 @@ def summarise(fit: Fit) -> str:
         _verdict, _rule, _prediction, _choice, _alone, _together, _sources, _residuals,
         _variables, _curve, _settings,
     )  # fmt: skip
-    return "\n".join(line for section in sections for line in (*section(fit), "")).rstrip() + "\n"
+    parts = ("\n".join(section(fit)).strip() for section in sections)
+    return "\n\n".join(parts) + "\n"
 
 
 def _verdict(fit: Fit) -> Iterator[str]:
@@ -244,7 +245,7 @@ def _residuals(fit: Fit) -> Iterator[str]:
     limit, many = tests.cook_limit, len(tests.influential)
     yield f"Trials with Cook's distance above 4/n = {limit:.3g}: {many}."
     if rows:
-        names = ("trial", "log_loss", "predicted", "cooks_distance", "leverage")
+        names = ("trial", "log_loss", "predicted", "studentized", "cooks_distance", "leverage")
         yield ""
         yield from _table(names, [[row[name] for name in names] for row in rows])
 
