@@ -15,7 +15,7 @@ import pyarrow as pa
 from instructmine.errors import UsageError
 from instructmine.pool import PoolRow, RowSource
 from instructmine.scores import ScoreTable
-from instructmine.trials import Trials
+from instructmine.trial_table import Trials
 
 IntArray = npt.NDArray[np.int64]
 
