@@ -70,7 +70,8 @@ class Trials:
             have = ", ".join(self.table.column_names)
             raise UsageError(f"the trials have no column '{name}' (they have: {have})")
         try:
-            values = self.table.column(name).cast(pa.float64())
+            # whole numbers above 2^53 lose digits that no regression needs
+            values = self.table.column(name).cast(pa.float64(), safe=False)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise UsageError(f"column '{name}' of the trials holds no numbers: {error}") from error
         return np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.float64)
@@ -119,7 +120,8 @@ class Trials:
         readers = {".csv": pa_csv.read_csv, ".jsonl": pa_json.read_json}
         try:
             table = readers.get(path.suffix, pq.read_table)(path)
-        except (OSError, pa.ArrowException) as error:
+            table.column_names  # noqa: B018 - names that are no UTF-8 show here
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
             reason = str(error).split("\n")[0]
             raise InstructmineError(
                 f"cannot read trials from {path}: {reason}; give Parquet, CSV or JSONL"

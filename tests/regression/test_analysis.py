@@ -116,6 +116,7 @@ def test_columns_that_cannot_be_fitted_are_named():
     assert "a, b, c, d depend on each other exactly" in refusal(total)
     lone = np.column_stack([x[:, 0], np.arange(40) == 3]).astype(float)
     assert "trial 3 alone decides a coefficient" in refusal(lone)
+    assert "is 'b' computed from the loss?" in refusal(x, 2 * x[:, 1] + 1e-7 * x[:, 0])
     assert "log_loss is constant" in refusal(x, np.full(40, 0.7))
 
 

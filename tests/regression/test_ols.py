@@ -25,6 +25,18 @@ def test_the_fit_is_that_of_statsmodels_with_hc3():
     assert [c.name for c in fit.coefficients] == ["intercept", *"abcd"]
 
 
+def test_columns_of_any_scale_are_fitted_alike():
+    data = trials(0)
+    scale = np.array([1e12, 1.0, 1e-9, 3.0])
+    plain, scaled = (ols(x, data.y, data.names) for x in (data.x, data.x * scale))
+    values = np.array([[c.value, c.standard_error] for c in plain.coefficients[1:]])
+    again = np.array([[c.value, c.standard_error] for c in scaled.coefficients[1:]])
+    np.testing.assert_allclose(again * scale[:, None], values)
+    np.testing.assert_allclose(
+        [c.p for c in scaled.coefficients], [c.p for c in plain.coefficients]
+    )
+
+
 def test_hc3_by_its_formula():
     data = trials(0)
     z = sm.add_constant(data.x)

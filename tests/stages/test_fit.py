@@ -131,6 +131,11 @@ def test_failed_trials_are_left_out_counted_and_named():
     assert "failed: diverged at step 3 (3)" in result.summary()
 
 
+@pytest.mark.parametrize("none", [0, 0.0, float("nan"), False, "", None])
+def test_an_error_column_may_say_no_error_in_many_ways(none):
+    assert fit(changed(error=[none] * N)).excluded == {}
+
+
 def test_a_loss_is_fitted_by_its_logarithm_when_asked():
     table = columns()
     table["loss"] = np.exp(table.pop("log_loss"))
@@ -202,9 +207,30 @@ def test_two_columns_of_one_name_are_refused(tmp_path):
         im.fit(path, **QUICK)
 
 
+def test_names_that_are_no_utf8_are_refused(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"log_loss,r\xe9\n1,2\n")
+    with pytest.raises(InstructmineError, match="cannot read trials"):
+        im.fit(path, **QUICK)
+
+
+def test_whole_numbers_of_any_size_are_numbers():
+    big = np.random.default_rng(1).integers(10**16, 10**18, N)
+    assert fit(changed(tokens_seen=big)).usable
+
+
+def test_an_indicator_made_from_the_loss_is_suspected():
+    leak = columns()["log_loss"] + 1e-3 * np.random.default_rng(1).normal(size=N)
+    assert any("computed from the loss" in c for c in fit(changed(leak=leak)).verdict.cautions)
+
+
 def test_text_that_is_no_measurement_is_left_out_and_said():
-    result = fit(changed(note=["first"] * N, index=None))
-    assert result.warnings[0].startswith("column 'note' is no indicator")
+    result = fit(changed(note=["first"] * N, unused=pa.nulls(N), **{"": list(range(N))}))
+    assert result.warnings[:3] == (
+        "column 'note' is no indicator: it holds no numbers",
+        "column 'unused' is no indicator: it is empty",
+        "column '' is no indicator: it has no name",
+    )
     with pytest.raises(InstructmineError, match=r"'note' .* holds no numbers \(row 0.*'first'\)"):
         fit(changed(note=["first"] * N), indicators=["note"])
 

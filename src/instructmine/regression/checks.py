@@ -42,6 +42,7 @@ def check_columns(
     z = (x - x.mean(axis=0)) / x.std(axis=0)
     _check_dependence(z, names)
     _check_leverage(z, names, trials)
+    _check_exact(z, (y - y.mean()) / y.std(), names)
 
 
 def _constant(values: FloatArray) -> bool:
@@ -78,6 +79,17 @@ def _check_leverage(z: FloatArray, names: Sequence[str], trials: Sequence[str]) 
         raise InstructmineError(
             f"trial {trials[alone]} alone decides a coefficient (leverage 1): no other trial "
             f"varies like it in '{column}'; add such trials or {_without(names, column)}"
+        )
+
+
+def _check_exact(z: FloatArray, y: FloatArray, names: Sequence[str]) -> None:
+    """Refuse indicators that give the loss without error: no measurement does."""
+    left = y - z @ np.linalg.lstsq(z, y, rcond=None)[0]
+    if left @ left < _ALIKE * len(y):
+        nearest = names[int(np.argmax(np.abs(z.T @ y)))]
+        raise InstructmineError(
+            f"the indicators give log_loss exactly; is '{nearest}' computed from the loss? "
+            f"If so, {_without(names, nearest)}"
         )
 
 

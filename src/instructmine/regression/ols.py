@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from instructmine.regression.subsets import FloatArray
+from instructmine.regression.subsets import FloatArray, design
 
 LEVEL = 0.95
 """Confidence level of every interval."""
@@ -64,18 +64,23 @@ class Ols:
 
 def ols(x: FloatArray, y: FloatArray, names: Sequence[str]) -> Ols:
     """Fit log loss y (n,) on columns x (n, k) with an intercept."""
+    from scipy.stats import t
     from statsmodels.tools.eval_measures import aicc
 
     fit = results(x, y, robust=True)
-    interval = fit.conf_int(alpha=1 - LEVEL)
+    back = _from_standard(x)
+    values, covariance = back @ fit.params, back @ fit.cov_params() @ back.T
+    errors = np.sqrt(np.diag(covariance))
+    half = t.ppf((1 + LEVEL) / 2, fit.df_resid) * errors
+    ratios = np.divide(np.abs(values), errors, out=np.full_like(errors, np.inf), where=errors > 0)
+    p = 2 * t.sf(ratios, fit.df_resid)
+    numbers = np.column_stack([values, errors, values - half, values + half, p]).tolist()
     return Ols(
         coefficients=tuple(
-            Coefficient(name, *map(float, numbers))
-            for name, *numbers in zip(
-                ["intercept", *names], fit.params, fit.bse, *interval.T, fit.pvalues, strict=True
-            )
+            Coefficient(name, *row)
+            for name, row in zip(["intercept", *names], numbers, strict=True)
         ),
-        covariance=np.asarray(fit.cov_params()),
+        covariance=np.asarray(covariance),
         residual_sd=float(np.sqrt(fit.scale)),
         dof=int(fit.df_resid),
         r2=float(fit.rsquared),
@@ -89,11 +94,22 @@ def ols(x: FloatArray, y: FloatArray, names: Sequence[str]) -> Ols:
 
 
 def results(x: FloatArray, y: FloatArray, *, robust: bool = False) -> Any:
-    """Return the statsmodels results of the fit, with HC3 errors or with classical ones."""
+    """Return the statsmodels results for standardised columns, with HC3 or classical errors.
+
+    On columns of very different scale the pseudo-inverse of statsmodels would drop some.
+    """
     from statsmodels.regression.linear_model import OLS
 
-    model = OLS(y, np.column_stack([np.ones(len(x)), x]))
+    model = OLS(y, design(x))
     return model.fit(cov_type="HC3", use_t=True) if robust else model.fit()
+
+
+def _from_standard(x: FloatArray) -> FloatArray:
+    """Return the matrix from coefficients of standardised columns to those of x itself."""
+    spread = x.std(axis=0)
+    back = np.diag(np.append(1.0, 1 / spread))
+    back[0, 1:] = -x.mean(axis=0) / spread
+    return back
 
 
 def left_over(columns: FloatArray, values: FloatArray) -> tuple[FloatArray, int]:

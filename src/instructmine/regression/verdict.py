@@ -25,6 +25,8 @@ CEILING_GAP = 0.1
 """Gradient boosting this much better in CV-R2: the loss is not linear in the indicators."""
 RESIDUAL_LIMIT = 0.01
 """A residual test below this p is mentioned."""
+EXACT = 0.999
+"""In-sample R2 above which an indicator is suspected to be made from the loss."""
 RISING = 0.05
 """CV-R2 still rising by this much at the end of the learning curve: more trials would help."""
 
@@ -125,6 +127,8 @@ def _about_columns(analysis: Analysis) -> Iterator[str]:
 
 
 def _about_shape(analysis: Analysis) -> Iterator[str]:
+    if analysis.rule.r2 > EXACT:
+        yield f"R2 is {analysis.rule.r2:.4f}: is an indicator computed from the loss?"
     gap = analysis.boosting_cv_r2 - analysis.nested.cv_r2
     if gap > CEILING_GAP:
         yield f"gradient boosting predicts better by {gap:.2f} in CV-R2: the loss is not linear"

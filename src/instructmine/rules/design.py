@@ -37,7 +37,9 @@ class Design:
     def of(cls, x: FloatArray, names: Sequence[str]) -> Design:
         """Describe trials x (n, k)."""
         mean = x.mean(axis=0)
-        inverse = np.atleast_2d(np.linalg.inv(np.atleast_2d(np.cov(x, rowvar=False))))
+        spread = x.std(axis=0, ddof=1)
+        correlation = np.atleast_2d(np.corrcoef(x, rowvar=False))
+        inverse = np.linalg.inv(correlation) / np.outer(spread, spread)
         away = x - mean
         squared = np.einsum("ij,jk,ik->i", away, inverse, away)
         return cls(

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from instructmine import plugins
 from instructmine.errors import InstructmineError, UsageError
@@ -133,7 +131,9 @@ def _indicators(trials: Trials, wanted: Sequence[str], warnings: list[str]) -> l
                 f"column '{name}' of the trials holds text among its numbers{place}; correct it, "
                 f"or name the columns to fit: --indicators {','.join(numeric)}"
             )
-        warnings.append(f"column '{name}' is no indicator: it holds no numbers, or has no name")
+        column = trials.table.column(name)
+        why = "it is empty" if column.null_count == len(column) else "it holds no numbers"
+        warnings.append(f"column '{name}' is no indicator: {why if name else 'it has no name'}")
     return numeric
 
 
@@ -167,18 +167,18 @@ def _labels(trials: Trials) -> list[str]:
 
 def _reasons(trials: Trials, response: FloatArray) -> list[str | None]:
     """Return why each trial is left out, None for a usable one."""
-    errors: list[str | None] = [None] * len(trials)
+    errors: list[object] = [None] * len(trials)
     if "error" in trials.table.column_names:
-        column = trials.table.column("error")
-        if not pa.types.is_null(column.type):
-            errors = pc.cast(column, pa.string()).to_pylist()
+        errors = trials.table.column("error").to_pylist()
+    # elsewhere 0 or False may stand for "no error"; NaN is how pandas writes an empty cell
+    texts = ["" if not one or one != one else " ".join(str(one).split()) for one in errors]
     return [
-        f"failed: {' '.join(error.split())}"
-        if error and error.strip()
+        f"failed: {text}"
+        if text
         else "the loss is missing or not finite"
         if not np.isfinite(value)
         else None
-        for error, value in zip(errors, response, strict=True)
+        for text, value in zip(texts, response, strict=True)
     ]
 
 
