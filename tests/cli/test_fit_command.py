@@ -48,6 +48,21 @@ def test_weak_evidence_ends_with_3_and_leaves_the_summary(run, tmp_path, as_json
         assert "best found, not usable: log loss" in shown
 
 
+def test_select_prints_what_the_rule_predicts_and_how_far_out(run, pool, tmp_path):
+    out = tmp_path / "rule.json"
+    rng = np.random.default_rng(0)
+    length = rng.normal(200, 10, 40)
+    log_loss = 0.01 * length + 0.02 * rng.normal(size=40)
+    pa_csv.write_csv(pa.table({"log_loss": log_loss, "output_length": length}), tmp_path / "t.csv")
+    assert run("fit", tmp_path / "t.csv", "-o", out, *QUICK)[0] == 0
+    code, shown, _ = run("select", pool, "--size", 5, "--rule", out, "-o", tmp_path / "g.jsonl")
+    assert code == 0
+    assert "predicted log loss of the set" in shown
+    assert "the set lies OUTSIDE the fitted range: leverage" in shown
+    assert "is outside the trials'" in shown
+    assert "warning: rule 'rule' carries no recipe of output_length" in shown
+
+
 def test_fit_needs_an_output_and_a_readable_table(run, tmp_path):
     code, _, err = run("fit", table(tmp_path / "t.csv", 0.3))
     assert (code, err) == (2, "error: name the output: -o rule.json\n")

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import instructmine as im
+from instructmine.config import load_profile
 from instructmine.errors import EvidenceError, InstructmineError, UsageError
 from instructmine.rules import load_rule
 from instructmine.trial_table import Trials
@@ -278,3 +279,24 @@ def test_select_says_what_a_fitted_rule_predicts_and_how_far_out(tmp_path):
     plain = im.select(pool, rule="output_length:higher", **options)
     assert plain.manifest["prediction"] is None
     assert not any("recipe" in w for w in plain.manifest["warnings"])
+
+
+def test_a_rule_with_recipes_serves_the_pool_measured_in_the_same_way_only(tmp_path):
+    length = load_profile("starter").indicator("length").identity()
+    knn = {**load_profile("starter").indicator("knn").identity(), "pool": "of the trials"}
+    data = columns()
+    table = {"log_loss": data["log_loss"], "output_length": data["output_length"]}
+    table["knn6"] = 10 * data["reward"]
+    recipes = {"output_length": length, "knn6": knn}
+    out = tmp_path / "rule.json"
+    assert fit(Trials(pa.table(table), recipes), out=out).rule.columns == ("output_length", "knn6")
+    pool = write(tmp_path / "pool.jsonl", rows(20))
+    options = {"size": 5, "rule": str(out), "workdir": tmp_path / "work"}
+    chosen = im.select(pool, **options)
+    assert chosen.manifest["warnings"] == []
+    assert set(chosen.manifest["prediction"]["means"]) == {"output_length", "knn6"}
+    other = json.loads(out.read_text())
+    other["recipes"]["knn6"]["version"] += 1
+    out.write_text(json.dumps(other))
+    with pytest.raises(UsageError, match="other indicators than yours: knn6: version"):
+        im.select(pool, **options)

@@ -13,6 +13,7 @@ import instructmine
 from instructmine.contracts import Progress
 from instructmine.errors import MissingExtraError, UsageError
 from instructmine.files import write_text
+from instructmine.recipes import Recipe
 from instructmine.regression.analysis import Analysis, Effort, analyse
 from instructmine.regression.search import Folds
 from instructmine.regression.verdict import Verdict, judge
@@ -124,7 +125,7 @@ def _rule(
         intercept=intercept.value,
         coefficients={one.name: one.value for one in slopes},
         recipes={
-            column: _portable(table.recipes[column])
+            column: _portable(column, table.recipes[column])
             for column in analysis.columns
             if column in table.recipes
         },
@@ -139,9 +140,10 @@ def _rule(
     )
 
 
-def _portable(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a recipe without the pool it was measured in: the rule is for other pools."""
-    return {field: value for field, value in recipe.items() if field != "pool"}
+def _portable(column: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe as JSON has it, without the pool measured in: the rule is for others."""
+    fields = Recipe.of(column, recipe).fields
+    return {field: value for field, value in fields.items() if field != "pool"}
 
 
 def _write(result: Fit, out: Path) -> Fit:
