@@ -17,7 +17,7 @@ def test_select_shows_what_it_did_and_where(run, pool, tmp_path):
     assert "selected 6 of 40 rows" in out
     for name in ("gold.jsonl", "gold.decisions.parquet", "gold.manifest.json"):
         assert f"wrote {tmp_path / name}" in out
-    assert "scoring length: 40/40 rows" in err
+    assert "scoring length: 40/40, " in err
 
 
 def test_json_is_one_object_and_all_there_is_on_stdout(run, pool, tmp_path):
