@@ -30,6 +30,7 @@ _HOMES = {
     "ScoreTable": "instructmine.scores",
     "Selection": "instructmine.results",
     "Scoring": "instructmine.results",
+    "TrialRun": "instructmine.results",
     "Plan": "instructmine.results",
     "InstructmineError": "instructmine.errors",
 }
@@ -42,6 +43,7 @@ __all__ = [
     "ScoreTable",
     "Scoring",
     "Selection",
+    "TrialRun",
     "Trials",
     "__version__",
     "explain",
@@ -54,6 +56,7 @@ __all__ = [
     "store_compact",
     "store_info",
     "store_prune",
+    "trials",
 ]
 
 if TYPE_CHECKING:
@@ -61,7 +64,7 @@ if TYPE_CHECKING:
     from instructmine.errors import InstructmineError
     from instructmine.formats import open_pool
     from instructmine.pool import Example, Message
-    from instructmine.results import Plan, Scoring, Selection
+    from instructmine.results import Plan, Scoring, Selection, TrialRun
     from instructmine.rules.fit import Fit
     from instructmine.scores import ScoreTable
     from instructmine.stages.explain import explain
@@ -70,6 +73,7 @@ if TYPE_CHECKING:
     from instructmine.stages.score import score
     from instructmine.stages.select import select
     from instructmine.stages.store import store_compact, store_info, store_prune
+    from instructmine.stages.trials import trials
     from instructmine.trial_table import Trials
 
 

@@ -14,7 +14,8 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +28,7 @@ from instructmine.contracts import Context
 from instructmine.errors import MissingExtraError, ModelError, UsageError
 from instructmine.files import publish_folder, write_text
 from instructmine.modelref import ModelRef
-from instructmine.models.batching import out_of_memory, plan, right_pad
+from instructmine.models.batching import out_of_memory, plan, right_pad, workers_for
 from instructmine.models.causal_lm import require_causal, start_id, token_loss
 from instructmine.models.head import WantedLogits
 from instructmine.models.loading import load_model, quiet, torch_dtype
@@ -144,6 +145,7 @@ class _Training:
         )
         default = CPU_MICRO_TOKENS if self.device.type == "cpu" else GPU_MICRO_TOKENS
         self.micro_tokens = recipe.micro_tokens or default
+        self._crew = _Crew(self.model, self.device)
         self.step, self.seconds, self.tokens, self.response_tokens = 0, 0.0, 0, 0
         self.losses: list[float] = []
 
@@ -189,10 +191,13 @@ class _Training:
         count = sum(len(text.targets) for text in batch)
         while True:
             torch.manual_seed(self.seed + self.step)  # dropout, the same after a resume
+            budget = min(self.micro_tokens, math.ceil(sum(lengths) / self._crew.workers))
+            micros = [[batch[i] for i in one] for one in plan(lengths, budget)]
             try:
-                total = 0.0
-                for micro in plan(lengths, self.micro_tokens):
-                    total += self._backward([batch[i] for i in micro], count)
+                total = self._crew.backward(
+                    [lambda texts=texts: self._share(texts, count) for texts in micros],
+                    list(self.trained.values()),
+                )
                 break
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
@@ -206,8 +211,8 @@ class _Training:
         self.response_tokens += count
         return total
 
-    def _backward(self, texts: Sequence[TrainingText], count: int) -> float:
-        """Add the gradient of a micro-batch's share of the loss; returns that share."""
+    def _share(self, texts: Sequence[TrainingText], count: int) -> torch.Tensor:
+        """Return a micro-batch's share of the loss."""
         ids, _ = right_pad([text.ids for text in texts], self.pad, self.device)
         rows = np.repeat(np.arange(len(texts)), [len(text.targets) for text in texts])
         targets = np.concatenate([np.asarray(text.targets) for text in texts])
@@ -216,9 +221,7 @@ class _Training:
         bf16 = self.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16) if bf16 else contextlib.nullcontext():
             logits = self.logits(ids, at, before)
-        loss = token_loss(logits, wanted).sum() / count
-        loss.backward()
-        return float(loss.detach())
+        return token_loss(logits, wanted).sum() / count
 
     def _shrink(self, longest: int) -> None:
         """Halve the micro-batches. Raises ModelError when they hold a single text already."""
@@ -259,6 +262,7 @@ class _Training:
 
     def close(self) -> None:
         """Let go of model and optimiser."""
+        self._crew.close()
         del self.model, self.logits, self.optimizer, self.trained
         gc.collect()
 
@@ -288,6 +292,62 @@ class _Training:
                     state[key] = tensors[f"{key}.{name}"].to(value.device)
         for key, value in position.items():
             setattr(self, key, value)
+
+
+class _Crew:
+    """Computes micro-batches side by side, one thread each, for small models on a CPU.
+
+    Their operations are too short to divide among threads (see `batching`). Gradients are added
+    in the order of the micro-batches, so that the result does not depend on who was first. A
+    model that draws random numbers gets one worker: threads would draw them in any order.
+    """
+
+    def __init__(self, model: torch.nn.Module, device: torch.device) -> None:
+        draws = any(isinstance(m, torch.nn.Dropout) and m.p > 0 for m in model.modules())
+        self.workers = 1 if draws else workers_for(model, device)
+        self._threads = torch.get_num_threads()
+        self._pool: ThreadPoolExecutor | None = None
+        if self.workers > 1:
+            torch.set_num_threads(1)
+            self._pool = ThreadPoolExecutor(
+                self.workers, initializer=torch.set_num_threads, initargs=(1,)
+            )
+
+    def backward(
+        self,
+        shares: Sequence[Callable[[], torch.Tensor]],
+        parameters: Sequence[torch.nn.Parameter],
+    ) -> float:
+        """Add the gradients of all shares of the loss; returns their sum."""
+        total = 0.0
+        if self._pool is None or len(shares) == 1:
+            for share in shares:
+                loss = share()
+                loss.backward()
+                total += float(loss.detach())
+            return total
+
+        def gradients(share: Callable[[], torch.Tensor]) -> tuple[float, Any]:
+            loss = share()
+            return float(loss.detach()), torch.autograd.grad(loss, parameters, allow_unused=True)
+
+        for start in range(0, len(shares), self.workers):
+            for loss, found in self._pool.map(gradients, shares[start : start + self.workers]):
+                total += loss
+                for parameter, gradient in zip(parameters, found, strict=True):
+                    if gradient is not None:
+                        _add(parameter, gradient)
+        return total
+
+    def close(self) -> None:
+        """Give the threads back."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            torch.set_num_threads(self._threads)
+
+
+def _add(parameter: torch.nn.Parameter, gradient: torch.Tensor) -> None:
+    parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
 
 
 def _load(spec: ModelSpec, recipe: Recipe, context: Context) -> Any:

@@ -1,0 +1,123 @@
+"""Pool, eval sets and target of the study, made from public files; every split by a fixed hash.
+
+Each source is one JSONL file of `prompt` and `response`, so that its file name is its name.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+Pair = tuple[str, str]
+Reader = Callable[[Path], Iterator[Pair]]
+SOURCES = ("alpaca", "dolly", "lima_stackexchange", "lima_wikihow", "t0", "gsm8k", "roleplay")
+UNSEEN = ("codealpaca", "toolformer", "rasbt")
+MOST = 3000  # rows of one source
+T0_HELD_BACK = 10  # the starter LM never saw every tenth T0 template (training/common.py)
+
+
+def build(shared: Path, folder: Path) -> None:
+    """Write everything under `folder`; what is there already is written again, the same."""
+    train = shared / "data/train"
+    evals, target = self_instruct(shared)
+    for name in (*SOURCES, *UNSEEN):
+        rows = sorted(set(_clean(READERS[name](train))), key=lambda pair: _hash("\n".join(pair)))
+        kind = "unseen" if name in UNSEEN else "pool"
+        write(folder / kind / f"{name}.jsonl", rows[:MOST])
+    for name, rows in evals.items():
+        write(folder / f"{name}.jsonl", rows)
+    write(folder / "target.jsonl", target)
+    write(folder / "mtbench.jsonl", mt_bench(shared))
+
+
+def self_instruct(shared: Path) -> tuple[dict[str, list[Pair]], list[Pair]]:
+    """Split the 252 user-oriented tasks: 80 to fit on, 80 to report on, the rest as target."""
+    rows = _jsonl(shared / "data/eval/self_instruct_user_oriented_252.jsonl")
+    pairs = [
+        (_joined(row["instruction"], case["input"]), case["output"])
+        for row in rows
+        for case in row["instances"][:1]
+    ]
+    pairs.sort(key=lambda pair: _hash(pair[0]))
+    return {"fit": pairs[:80], "report": pairs[80:160]}, pairs[160:]
+
+
+def mt_bench(shared: Path) -> list[Pair]:
+    """Return MT-Bench's first questions with GPT-4o's answers: another kind of evaluation."""
+    answers = {
+        row["question_id"]: row["choices"][0]["turns"][0]
+        for row in _jsonl(shared / "data/judgments/mt_bench_answers/gpt-4o.jsonl")
+    }
+    questions = _jsonl(shared / "data/eval/mt_bench_question.jsonl")
+    return [(row["turns"][0], answers[row["question_id"]]) for row in questions]
+
+
+def _alpaca_file(name: str) -> Reader:
+    def read(train: Path) -> Iterator[Pair]:
+        for row in json.loads((train / name).read_text(encoding="utf-8")):
+            yield _joined(row["instruction"], row.get("input") or ""), row["output"]
+
+    return read
+
+
+def _lima(source: str) -> Reader:
+    def read(train: Path) -> Iterator[Pair]:
+        for row in _jsonl(train / "lima_with_inferred_source.jsonl"):
+            if row["source"] == source:
+                yield _joined(row["instruction"], row["input"]), row["output"]
+
+    return read
+
+
+def _t0(train: Path) -> Iterator[Pair]:
+    with gzip.open(train / "t0_templates.jsonl.gz", "rt", encoding="utf-8") as lines:
+        for line in lines:
+            row = json.loads(line)
+            name = row["template"].encode()
+            if int.from_bytes(hashlib.sha256(name).digest()[:8], "big") % T0_HELD_BACK == 0:
+                yield row["prompt"], row["completion"].removesuffix("<|endoftext|>")
+
+
+READERS: dict[str, Reader] = {
+    "alpaca": _alpaca_file("alpaca_data.json"),
+    "dolly": _alpaca_file("dolly_3k_alpagasus_selected.json"),
+    "lima_stackexchange": _lima("stackexchange"),
+    "lima_wikihow": _lima("wikihow"),
+    "t0": _t0,
+    "gsm8k": _alpaca_file("gsm8k_train_alpaca_format.json"),
+    "roleplay": _alpaca_file("gpteacher_roleplay.json"),
+    "codealpaca": _alpaca_file("code_alpaca_2k.json"),
+    "toolformer": _alpaca_file("gpteacher_toolformer.json"),
+    "rasbt": _alpaca_file("rasbt_instruction_data_1100.json"),
+}
+
+
+def _clean(pairs: Iterable[Pair]) -> Iterator[Pair]:
+    """Leave out what some indicator cannot score: every design must draw from the same rows."""
+    for prompt, response in pairs:
+        if prompt.strip() and any(c.isalpha() for c in response):
+            yield prompt.strip(), response.strip()
+
+
+def _joined(instruction: str, given: str) -> str:
+    return f"{instruction}\n{given}".strip()
+
+
+def _jsonl(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write(path: Path, pairs: Iterable[Pair]) -> None:
+    """Write pairs as JSONL."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = ({"prompt": prompt, "response": response} for prompt, response in pairs)
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    path.write_text(text, encoding="utf-8")

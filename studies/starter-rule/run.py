@@ -1,0 +1,138 @@
+"""The study behind `rules/starter.json`: which indicators lower the loss of the starter LM?
+
+    python studies/starter-rule/run.py --shared ../shared --workers 2
+
+Trains the starter LM, and a GPT-NeoX of its size, on subsets of seven sources; fits rules; checks
+them on subsets of sources that no fit saw. Stop it and run it again: what was trained is kept, in
+the scratch folder and, as text, in `results/trained.parquet`, so that a fresh clone does not train
+it again. `--only mixture` does one part. The tables and plots are written to `results/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import data
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import instructmine as im
+
+HERE = Path(__file__).parent
+SETTINGS = ("sft.epochs=1", "sft.batch_size=16", "sft.max_length=512")
+SIZE, COUNT, NOISE, UNSEEN = 256, 129, 10, 30
+
+
+@dataclass(frozen=True)
+class Part:
+    """One table of trials."""
+
+    name: str
+    pool: str
+    design: str
+    count: int
+    base: str = "starter"
+    noise: int = 0
+    seed: int = 1
+
+
+PARTS = (
+    Part("mixture", "pool", "mixture", COUNT, noise=NOISE),
+    Part("stratified", "pool", "stratified", COUNT, seed=2),
+    Part("unseen", "unseen", "mixture", UNSEEN, seed=3),
+    Part("neox-mixture", "pool", "mixture", COUNT, base="gpt_neox"),
+    Part("neox-stratified", "pool", "stratified", COUNT, base="gpt_neox", seed=2),
+)
+
+
+def main() -> None:
+    """Build the data, then run the parts asked for."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--shared", type=Path, default=Path("../shared"), help="public data")
+    parser.add_argument("--scratch", type=Path, default=Path(".scratch/starter-rule"))
+    parser.add_argument("--workers", type=int, default=2, help="trials at the same time")
+    parser.add_argument("--neox", type=Path, default=Path(".scratch/starter-rule/gpt_neox"),
+                        help="the second base, made by training/train_lm.py")  # fmt: skip
+    parser.add_argument("--only", nargs="*", default=[one.name for one in PARTS])
+    options = parser.parse_args()
+    folder = options.scratch / "data"
+    data.build(options.shared, folder)
+    restore(options.scratch / "work")
+    for part in PARTS:
+        if part.name in options.only:
+            run_part(part, folder, options)
+
+
+def run_part(part: Part, folder: Path, options: argparse.Namespace) -> None:
+    """Train what is missing of one part and write its table."""
+    base = part.base if part.base == "starter" else str(options.neox)
+    print(f"── {part.name}", flush=True)
+    try:
+        result = im.trials(
+            sorted((folder / part.pool).glob("*.jsonl")),
+            base_model=base,
+            eval=folder / "fit.jsonl",
+            report_eval=[folder / "report.jsonl", folder / "mtbench.jsonl"],
+            out=options.scratch / f"{part.name}.parquet",
+            target=folder / "target.jsonl",
+            count=part.count,
+            size=SIZE,
+            design=part.design,
+            noise=part.noise,
+            seed=part.seed,
+            set=SETTINGS,
+            drop_overlap=True,
+            workdir=options.scratch / "work",
+            workers=options.workers,
+            threads=1,
+            device="cpu",
+            progress=every(10),
+        )
+    finally:
+        keep(options.scratch / "work")
+    assert isinstance(result, im.TrialRun)
+    result.trials.write(HERE / "results" / f"{part.name}.parquet")
+
+
+def every(step: int) -> Callable[[str, int, int], None]:
+    """Return a progress function that prints every so many."""
+
+    def report(what: str, done: int, total: int) -> None:
+        if what == "trials" and done % step == 0:
+            sys.stderr.write(f"{what}: {done}/{total}\n")
+
+    return report
+
+
+def keep(work: Path) -> None:
+    """Write every finished training and its losses into one file of the repository."""
+    files = sorted(path for path in (work / "trials").glob("*/*.json"))
+    table = pa.table(
+        {
+            "trial": [path.parent.name for path in files],
+            "file": [path.name for path in files],
+            "text": [path.read_text(encoding="utf-8") for path in files],
+        }
+    )
+    (HERE / "results").mkdir(exist_ok=True)
+    pq.write_table(table, HERE / "results/trained.parquet", compression="zstd")
+
+
+def restore(work: Path) -> None:
+    """Put what the repository holds where `trials` looks for it."""
+    kept = HERE / "results/trained.parquet"
+    if not kept.exists():
+        return
+    for row in pq.read_table(kept).to_pylist():
+        path = work / "trials" / row["trial"] / row["file"]
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(row["text"], encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
