@@ -272,3 +272,23 @@ def test_an_eval_row_that_cannot_be_read_is_named(call, tmp_path):
     broken.write_text('{"prompt": "Hi", "response": "Ho"}\n{"prompt": "Hi", "response": 7}\n')
     with pytest.raises(UsageError, match=r"broken.jsonl:1 of the eval set cannot be read"):
         call(eval=broken)
+
+
+@pytest.mark.parametrize("missing", ["training.json", "loss-*.json"])
+def test_a_trial_killed_between_its_files_is_finished(call, workdir, missing):
+    """The model is published first, then what training took, then the losses."""
+    whole = call(keep_checkpoints=True, count=1).trials
+    (folder,) = (workdir / "trials").iterdir()
+    for pattern in ("loss-*.json", missing):
+        for path in folder.glob(pattern):
+            path.unlink()
+    if (folder / "training.json").exists():  # as a run leaves it that keeps nothing
+        facts = json.loads((folder / "training.json").read_text())
+        (folder / "training.json").write_text(json.dumps({**facts, "kept": False}))
+    again = call(count=1).trials
+    assert again.column("loss") == whole.column("loss")
+    assert not (folder / "model").exists()
+    kept = call(keep_checkpoints=True, count=1).trials
+    call(count=1)  # reads what is there
+    assert (folder / "model").is_dir()
+    assert kept.table.column("checkpoint")[0].as_py() == str(folder / "model")

@@ -84,25 +84,26 @@ class TrialRunner:
             if (done := self.find(job.key)) is not None:
                 return done
             model = folder / MODEL
-            if not model.is_dir():
-                made = self.trainer.train(
+            if not (model.is_dir() and (folder / FACTS).exists()):
+                trained = self.trainer.train(
                     job.examples, seed=job.seed, folder=model, context=self.context
                 )
-                _write_json(folder / FACTS, made.facts)
-            made = Checkpoint(model if model.is_dir() else None, _read_json(folder / FACTS))
-            if made.error is None:
-                self._evaluate(folder, made)
+                _write_json(folder / FACTS, {**trained.facts, "kept": self.keep})
+            facts = _read_json(folder / FACTS)
+            if "error" not in facts:  # a model that an earlier run was to keep stays
+                keep = self.keep or facts["kept"]
+                self._evaluate(folder, Checkpoint(model, facts), remove=not keep)
         found = self.find(job.key)
         assert found is not None
         return found
 
-    def _evaluate(self, folder: Path, made: Checkpoint) -> None:
+    def _evaluate(self, folder: Path, made: Checkpoint, *, remove: bool) -> None:
         missing = [one for one in self.sets if not self._loss_file(folder, one).exists()]
         losses = self.evaluator.evaluate(made.model, missing, context=self.context)
+        if remove:  # before the losses, which say that the trial is finished
+            shutil.rmtree(folder / MODEL, ignore_errors=True)
         for one, found in zip(missing, losses, strict=True):
             _write_json(self._loss_file(folder, one), found.to_json())
-        if not self.keep:
-            shutil.rmtree(folder / MODEL, ignore_errors=True)
 
     def find(self, key: str) -> TrialResult | None:
         """Return a finished trial, or None while anything of it is missing."""
@@ -117,7 +118,7 @@ class TrialRunner:
         if not all(path.exists() for path in files.values()) or (self.keep and not model.is_dir()):
             return None
         losses = {name: SetLoss.from_json(_read_json(path)) for name, path in files.items()}
-        return TrialResult(key, facts, losses, model if model.is_dir() else None)
+        return TrialResult(key, facts, losses, model if self.keep else None)
 
     def _loss_file(self, folder: Path, one: EvalSet) -> Path:
         return folder / f"loss-{digest([self.evaluator.identity(), one.digest])[:16]}.json"
