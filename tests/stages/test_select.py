@@ -218,3 +218,13 @@ def test_an_impossible_output_is_refused_before_any_work(pool, tmp_path):
     with pytest.raises(UsageError):
         im.select(pool, size=5, out=tmp_path / "gold.docx", **RULE)
     assert not (tmp_path / "work").exists()
+
+
+def test_texts_cut_by_the_encoder_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setenv("INSTRUCTMINE_WORKDIR", str(tmp_path / "work"))
+    long = [
+        {"instruction": "Say it.", "output": " ".join(["word"] * 900) + f" {n}"} for n in (1, 2)
+    ]
+    pool = write(tmp_path / "p.jsonl", [*rows(8), *long])
+    found = im.select(pool, size=3, selector="kcenter", rule="output_length:higher")
+    assert found.manifest["indicators"]["embedding"]["truncated"] == 2

@@ -152,7 +152,8 @@ def _show_examples(result: Selection, examples: int) -> None:
     ranked = result.ranked
     best = ranked.slice(0, examples)
     worst = ranked.slice(max(len(best), ranked.num_rows - examples))
-    columns = [c for m in result.manifest["indicators"].values() for c in m["columns"]]
+    measured = [c for m in result.manifest["indicators"].values() for c in m["columns"]]
+    columns = [name for name in measured if name in ranked.column_names]  # no vectors
     pool_rows = iter(result.rows(pa.concat_tables([best, worst])))  # one pass for both
     for title, part in (("best", best), ("worst", worst)):
         say("", f"{title} {part.num_rows} of the ranking:")

@@ -197,9 +197,21 @@ def gather(
     return ScoreTable(pa.table({**columns, "errors": texts}))
 
 
-def vectors(run: Run, index: PoolIndex) -> np.ndarray:
-    """Return the embeddings of a pool's rows, (n, d) float32, computing what is missing."""
+@dataclass(frozen=True)
+class Vectors:
+    """Embeddings of a pool's rows, (n, d) float32, and what measuring them did."""
+
+    values: np.ndarray
+    measurement: Measurement
+    tally: Tally
+
+
+def vectors(run: Run, index: PoolIndex) -> Vectors:
+    """Embed a pool's rows, computing what is missing."""
     (measurement,) = plan(run, index, ["embedding"])
-    measure(run, index, measurement)
+    tally = measure(run, index, measurement)
     stored = run.store.read(measurement.recipe, measurement.columns, index.ids)
-    return np.asarray(stored.values[measurement.columns[0]])
+    values = np.asarray(stored.values[measurement.columns[0]])
+    tally.truncated = int(stored.truncated.sum())
+    tally.unscorable = int(np.isnan(values).any(axis=1).sum())
+    return Vectors(values, measurement, tally)

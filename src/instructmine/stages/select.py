@@ -141,11 +141,15 @@ def select(
     exclusions.duplicates(dedup, quality if chosen_rule else None)
 
     free = exclusions.free()
+    embedded = vectors(run, index) if chosen_selector.needs else None
+    if embedded:
+        measurements = [*measurements, embedded.measurement]
+        tallies[embedded.measurement.name] = embedded.tally
     candidates = Candidates(
         ids=index.ids[free],
         quality=quality[free],
         scores=scores.take(free),
-        embeddings=vectors(run, index)[free] if chosen_selector.needs else None,
+        embeddings=embedded.values[free] if embedded else None,
         targets=_target_vectors(run, target) if needs_target else None,
     )
     counts = scores.matrix(TOKENS).sum(axis=1)
@@ -239,7 +243,7 @@ def predict_selection(rule: LinearRule | None, decisions: pa.Table) -> dict[str,
 
 def _target_vectors(run: Run, target: str | Path | None) -> npt.NDArray[np.float32]:
     assert target is not None
-    return vectors(run, index_pool(formats.open_pool([target])))
+    return vectors(run, index_pool(formats.open_pool([target]))).values
 
 
 def decide(
