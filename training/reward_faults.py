@@ -105,15 +105,20 @@ class Breaker:
 
         return max(options, key=near)
 
+    def fits(self, row: Answered, fault: str) -> bool:
+        """Whether the row's answer can have the fault."""
+        if fault == "numbers_altered":
+            return row.source == "gsm8k"
+        if fault in ("truncated", "too_short", "cut_short"):
+            return len(row.answer.split()) >= 8 and len(faults.sentences(row.answer)) >= 2
+        return True
+
     def fault_pair(self, rng: random.Random, fault: str | None = None) -> Pair:
         """A good answer and a faulty one."""
         row = self.draw(rng)
         name = fault or rng.choices(tuple(FAULTS), tuple(FAULTS.values()))[0]
-        if name == "numbers_altered" and row.source != "gsm8k":
-            row = rng.choice(self.good["gsm8k"])
-        if name in ("truncated", "too_short", "cut_short"):
-            while len(row.answer.split()) < 8 or len(faults.sentences(row.answer)) < 2:
-                row = self.draw(rng)
+        while not self.fits(row, name):
+            row = rng.choice(self.good["gsm8k"]) if "numbers" in name else self.draw(rng)
         worse = self.faulty(row, rng, name)
         if worse.split() == row.answer.split():
             worse, name = rng.choice(faults.EMPTYISH), "empty"
