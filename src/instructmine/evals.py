@@ -52,10 +52,6 @@ class EvalSet:
             ]
         )
 
-    def take(self, rows: Sequence[int], name: str = "") -> EvalSet:
-        """Return some of the prompts, in the given order, as a set of their own."""
-        return EvalSet(name or self.name, tuple(self.items[row] for row in rows), self.files)
-
     @classmethod
     def of(cls, name: str, examples: Iterable[Example], files: Sequence[str] = ()) -> EvalSet:
         """Make a set from examples: every assistant message is a reference to what precedes it.

@@ -93,4 +93,3 @@ def test_the_digest_is_of_prompts_and_references_alone():
     one, other = EvalSet.of("a", EXAMPLES), EvalSet.of("b", EXAMPLES, ("file",))
     assert one.digest == other.digest
     assert one.digest != EvalSet.of("a", EXAMPLES[:3]).digest
-    assert len(one.take([2, 0])) == 2

@@ -261,9 +261,10 @@ def test_files_stand_beside_the_table(call, tmp_path, workdir):
         ({"workers": 0}, UsageError, "--workers must be 1 or more"),
     ],
 )
-def test_what_cannot_be_is_one_clear_line(call, options, error, words):
+def test_what_cannot_be_is_one_clear_line(call, workdir, options, error, words):
     with pytest.raises(error) as caught:
         call(**options)
+    assert not (workdir / "trials").exists()  # found out before anything was trained
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -292,3 +293,10 @@ def test_a_trial_killed_between_its_files_is_finished(call, workdir, missing):
     call(count=1)  # reads what is there
     assert (folder / "model").is_dir()
     assert kept.table.column("checkpoint")[0].as_py() == str(folder / "model")
+
+
+def test_what_training_cuts_is_said(call):
+    settings = ["sft.batch_size=8", "sft.epochs=1", "sft.precision=float32", "sft.max_length=40"]
+    (line,) = call(set=settings, count=1).manifest["warnings"]
+    assert "texts of all trials were longer than the model reads and were cut" in line
+    assert call(count=1).manifest["warnings"] == []

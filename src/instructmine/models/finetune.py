@@ -14,8 +14,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -28,10 +27,11 @@ from instructmine.contracts import Context
 from instructmine.errors import MissingExtraError, ModelError, UsageError
 from instructmine.files import publish_folder, write_text
 from instructmine.modelref import ModelRef
-from instructmine.models.batching import out_of_memory, plan, right_pad, workers_for
+from instructmine.models.batching import out_of_memory, plan, right_pad
 from instructmine.models.causal_lm import require_causal, start_id, token_loss
 from instructmine.models.head import WantedLogits
 from instructmine.models.loading import load_model, quiet, torch_dtype
+from instructmine.models.side_by_side import Crew
 from instructmine.models.spec import ModelSpec
 from instructmine.models.tokens import load_tokenizer
 from instructmine.models.training_text import TrainingText, TrainingTexts, encode_all
@@ -52,7 +52,7 @@ class Lora:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Options:
     """How to fine-tune; see `trainers/sft.py` for what each means."""
 
     epochs: float
@@ -73,7 +73,7 @@ class Recipe:
 def fine_tune(
     base: ModelRef,
     examples: Sequence[Example],
-    recipe: Recipe,
+    options: Options,
     *,
     seed: int,
     folder: Path,
@@ -90,12 +90,12 @@ def fine_tune(
     spec = ModelSpec.read(base)
     require_causal(spec)
     tokenizer = load_tokenizer(spec)
-    texts = TrainingTexts(spec, tokenizer, recipe.max_length)
+    texts = TrainingTexts(spec, tokenizer, options.max_length)
     rows, refused = encode_all(texts, sorted(examples, key=lambda example: example.id))
     if not rows:
         why = next(iter(refused), "there are no examples")
         raise UsageError(f"nothing to train '{base}' on: {why}")
-    training = _Training(spec, start_id(tokenizer, spec), rows, recipe, seed, context)
+    training = _Training(spec, start_id(tokenizer, spec), rows, options, seed, context)
     state_folder = folder.with_name(f"{folder.name}.state")
     try:
         training.resume(state_folder)
@@ -124,28 +124,28 @@ class _Training:
         spec: ModelSpec,
         pad: int,
         rows: list[TrainingText],
-        recipe: Recipe,
+        options: Options,
         seed: int,
         context: Context,
     ) -> None:
-        self.recipe, self.rows, self.pad, self.seed = recipe, rows, pad, seed
-        self.per_epoch = math.ceil(len(rows) / recipe.batch_size)
-        self.steps = recipe.steps or max(1, round(recipe.epochs * self.per_epoch))
+        self.options, self.rows, self.pad, self.seed = options, rows, pad, seed
+        self.per_epoch = math.ceil(len(rows) / options.batch_size)
+        self.steps = options.steps or max(1, round(options.epochs * self.per_epoch))
         torch.manual_seed(seed)  # adapters start from random numbers
-        self.model = _load(spec, recipe, context)
+        self.model = _load(spec, options, context)
         self.logits = WantedLogits(self.model, spec.name)
         self.device = self.model.device
-        self.precision = _precision(recipe.precision, self.device)
-        self.peak_rate = recipe.learning_rate or _usual_rate(self.model, recipe.lora)
+        self.precision = _precision(options.precision, self.device)
+        self.peak_rate = options.learning_rate or _usual_rate(self.model, options.lora)
         self.trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         self.optimizer = torch.optim.AdamW(
-            _groups(self.trained, recipe.weight_decay),
+            _groups(self.trained, options.weight_decay),
             lr=self.peak_rate,
             fused=self.device.type in ("cpu", "cuda"),
         )
         default = CPU_MICRO_TOKENS if self.device.type == "cpu" else GPU_MICRO_TOKENS
-        self.micro_tokens = recipe.micro_tokens or default
-        self._crew = _Crew(self.model, self.device)
+        self.micro_tokens = options.micro_tokens or default
+        self._crew = Crew(self.model, self.device)
         self.step, self.seconds, self.tokens, self.response_tokens = 0, 0.0, 0, 0
         self.losses: list[float] = []
 
@@ -163,7 +163,7 @@ class _Training:
             self.seconds = before + now - started
             if not math.isfinite(loss):
                 return f"diverged: the training loss is {loss} at step {self.step}"
-            if now - saved > self.recipe.checkpoint_seconds and self.step < self.steps:
+            if now - saved > self.options.checkpoint_seconds and self.step < self.steps:
                 self._save_state(state_folder)
                 saved = now
         return None
@@ -172,12 +172,12 @@ class _Training:
         """Return the rows of a step: epochs are drawn one after the other without replacement."""
         epoch, place = divmod(step, self.per_epoch)
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.rows))
-        size = self.recipe.batch_size
+        size = self.options.batch_size
         return [int(row) for row in order[place * size : (place + 1) * size]]
 
     def _rate(self, step: int) -> float:
         """Share of the peak learning rate: linear warm-up, then a cosine to zero."""
-        warm = math.ceil(self.recipe.warmup * self.steps)
+        warm = math.ceil(self.options.warmup * self.steps)
         if step < warm:
             return (step + 1) / warm
         return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, self.steps - warm)))
@@ -242,9 +242,9 @@ class _Training:
         """Write the model as an ordinary folder; adapters are merged into their layers."""
         model = self.model
         with quiet():
-            if self.recipe.lora is not None:
+            if self.options.lora is not None:
                 model = model.merge_and_unload()
-            model.to(torch_dtype(self.recipe.save_dtype)).save_pretrained(folder)
+            model.to(torch_dtype(self.options.save_dtype)).save_pretrained(folder)
 
     def facts(self) -> dict[str, Any]:
         """What training took."""
@@ -294,73 +294,17 @@ class _Training:
             setattr(self, key, value)
 
 
-class _Crew:
-    """Computes micro-batches side by side, one thread each, for small models on a CPU.
-
-    Their operations are too short to divide among threads (see `batching`). Gradients are added
-    in the order of the micro-batches, so that the result does not depend on who was first. A
-    model that draws random numbers gets one worker: threads would draw them in any order.
-    """
-
-    def __init__(self, model: torch.nn.Module, device: torch.device) -> None:
-        draws = any(isinstance(m, torch.nn.Dropout) and m.p > 0 for m in model.modules())
-        self.workers = 1 if draws else workers_for(model, device)
-        self._threads = torch.get_num_threads()
-        self._pool: ThreadPoolExecutor | None = None
-        if self.workers > 1:
-            torch.set_num_threads(1)
-            self._pool = ThreadPoolExecutor(
-                self.workers, initializer=torch.set_num_threads, initargs=(1,)
-            )
-
-    def backward(
-        self,
-        shares: Sequence[Callable[[], torch.Tensor]],
-        parameters: Sequence[torch.nn.Parameter],
-    ) -> float:
-        """Add the gradients of all shares of the loss; returns their sum."""
-        total = 0.0
-        if self._pool is None or len(shares) == 1:
-            for share in shares:
-                loss = share()
-                loss.backward()
-                total += float(loss.detach())
-            return total
-
-        def gradients(share: Callable[[], torch.Tensor]) -> tuple[float, Any]:
-            loss = share()
-            return float(loss.detach()), torch.autograd.grad(loss, parameters, allow_unused=True)
-
-        for start in range(0, len(shares), self.workers):
-            for loss, found in self._pool.map(gradients, shares[start : start + self.workers]):
-                total += loss
-                for parameter, gradient in zip(parameters, found, strict=True):
-                    if gradient is not None:
-                        _add(parameter, gradient)
-        return total
-
-    def close(self) -> None:
-        """Give the threads back."""
-        if self._pool is not None:
-            self._pool.shutdown()
-            torch.set_num_threads(self._threads)
-
-
-def _add(parameter: torch.nn.Parameter, gradient: torch.Tensor) -> None:
-    parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
-
-
-def _load(spec: ModelSpec, recipe: Recipe, context: Context) -> Any:
+def _load(spec: ModelSpec, options: Options, context: Context) -> Any:
     from transformers import AutoModelForCausalLM
 
     model = load_model(
         AutoModelForCausalLM, spec, dtype="float32", context=context, purpose="a causal LM"
     )
-    if recipe.lora is None:
+    if options.lora is None:
         model.requires_grad_(True)
     else:
-        model = _with_adapters(model, recipe.lora)
-    if recipe.gradient_checkpointing:
+        model = _with_adapters(model, options.lora)
+    if options.gradient_checkpointing:
         model.enable_input_require_grads()
         model.gradient_checkpointing_enable()
     return model.train()

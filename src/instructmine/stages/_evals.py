@@ -19,14 +19,16 @@ from instructmine.stages._index import PoolIndex
 SHOWN = 3  # overlapping rows named in a message
 
 
-def read_eval_set(file: str | Path, *, name: str = "") -> EvalSet:
+def read_eval_set(file: str | Path) -> EvalSet:
     """Read an eval set; `NAME=FILE` names it, else it is called by the file's stem.
 
     Raises InstructmineError where the file cannot be read or a row holds no reference.
     """
-    given, equals, path = str(file).partition("=")
-    if equals and given and not Path(str(file)).exists():
-        name, file = given, path
+    name, equals, path = str(file).partition("=")
+    if equals and name and not Path(file).exists():
+        file = path
+    else:
+        name = Path(file).stem
     pool = open_pool([file])
     examples = []
     for row in pool:
@@ -36,7 +38,7 @@ def read_eval_set(file: str | Path, *, name: str = "") -> EvalSet:
                 "mend or drop the row: a loss over some of the rows is another loss"
             )
         examples.append(row.example)
-    return EvalSet.of(name or Path(file).stem, examples, pool.sources)
+    return EvalSet.of(name, examples, pool.sources)
 
 
 def read_eval_sets(files: Iterable[str | Path]) -> list[EvalSet]:

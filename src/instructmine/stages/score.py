@@ -71,6 +71,7 @@ def score(
     """
     arguments = {k: v for k, v in locals().items() if k not in ("progress", "dry_run")}
     started = time.perf_counter()
+    check_table_name(out)
     run = open_run(
         profile=profile, settings=set, target=target, workdir=workdir, engine=engine,
         device=device, threads=threads, progress=progress,
@@ -153,15 +154,25 @@ def describe(
 def write_scores(
     out: Path, scores: ScoreTable, index: PoolIndex, manifest: Mapping[str, Any]
 ) -> dict[str, Path]:
-    """Write the table, then what stands beside it; returns the paths by what they are."""
-    if out.suffix != ".parquet":
-        raise UsageError(f"scores are written as Parquet; name the output {out.stem}.parquet")
-    files = beside(out, "manifest", "rejected")
-    write_rejected(files["rejected"], index.rejected)
-    write_manifest(files["manifest"], manifest)
+    """Write what stands beside the table, then the table; returns the paths by what they are."""
+    files = write_beside_table(out, index, manifest)
     with publish(out) as temporary:
         pq.write_table(scores.table, temporary, compression="zstd")
     return {"scores": out, **files}
+
+
+def write_beside_table(out: Path, index: PoolIndex, manifest: Mapping[str, Any]) -> dict[str, Path]:
+    """Write manifest and rejected rows beside a table to be; returns the paths."""
+    files = beside(out, "manifest", "rejected")
+    write_rejected(files["rejected"], index.rejected)
+    write_manifest(files["manifest"], manifest)
+    return files
+
+
+def check_table_name(out: str | Path | None) -> None:
+    """Raise UsageError for an output that is no Parquet file, before any work is done."""
+    if out is not None and Path(out).suffix != ".parquet":
+        raise UsageError(f"tables are written as Parquet; name the output {Path(out).stem}.parquet")
 
 
 def beside(out: Path, *kinds: Literal["manifest", "rejected", "decisions"]) -> dict[str, Path]:

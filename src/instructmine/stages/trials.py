@@ -9,10 +9,10 @@ import math
 import os
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,13 +36,19 @@ from instructmine.stages._evals import (
     refuse_shared,
 )
 from instructmine.stages._exclude import Exclusions
-from instructmine.stages._index import PoolIndex, index_pool, write_rejected
+from instructmine.stages._index import PoolIndex, index_pool
 from instructmine.stages._means import SubsetMeans
 from instructmine.stages._measure import plan
 from instructmine.stages._run import Run, open_run, provenance
 from instructmine.stages._trial import TrialJob, TrialResult, TrialRunner
 from instructmine.stages._trial_table import Planned, trials_table
-from instructmine.stages.score import as_sources, beside, describe, score_index, write_manifest
+from instructmine.stages.score import (
+    as_sources,
+    check_table_name,
+    describe,
+    score_index,
+    write_beside_table,
+)
 from instructmine.trial_table import Trials
 
 NOISE_SEEDS = 3  # further seeds of a subset that is repeated to measure noise
@@ -117,6 +123,7 @@ def trials(
     skipped = ("progress", "dry_run")
     arguments = {name: value for name, value in locals().items() if name not in skipped}
     started = time.perf_counter()
+    check_table_name(out)
     if design not in designs.DESIGNS:
         raise UsageError(plugins.unknown("design", design, designs.DESIGNS))
     if count < 1 or noise < 0:
@@ -174,12 +181,14 @@ def trials(
         **describe(run, index, single, tallies),
         "trials": table.about,
         "excluded": exclusions.counts(),
-        "warnings": exclusions.warnings,
+        "warnings": [*exclusions.warnings, *_training_warnings(results)],
         "seconds": round(time.perf_counter() - started, 3),
     }
     files: dict[str, Path] = {}
     if out is not None:
-        files = _write(Path(out), table, index, manifest)
+        files = write_beside_table(Path(out), index, manifest)
+        table.write(out)
+        files = {"trials": Path(out), **files}
     return TrialRun(table, manifest, files)
 
 
@@ -323,14 +332,15 @@ def _calibrate(runner: TrialRunner, index: PoolIndex, subset: Subset) -> float:
     return float(fixed + per_token * tokens * made.facts["epochs"])
 
 
-def _write(
-    out: Path, table: Trials, index: PoolIndex, manifest: Mapping[str, Any]
-) -> dict[str, Path]:
-    """Write what stands beside the table, then the table; returns the paths."""
-    if out.suffix != ".parquet":
-        raise UsageError(f"trials are written as Parquet; name the output {out.stem}.parquet")
-    files = beside(out, "manifest", "rejected")
-    write_rejected(files["rejected"], index.rejected)
-    write_manifest(files["manifest"], manifest)
-    table.write(out)
-    return {"trials": out, **files}
+def _training_warnings(results: Sequence[TrialResult]) -> list[str]:
+    """Say what training cut or left out: nothing is dropped in silence."""
+    cut = sum(int(one.facts["truncated"]) for one in results)
+    left = Counter[str]()
+    for one in results:
+        left.update(one.facts["left_out"])
+    lines = [f"{cut:,} texts of all trials were longer than the model reads and were cut"] * (
+        cut > 0
+    )
+    return lines + [
+        f"{n:,} texts of all trials were not trained on: {why}" for why, n in left.items()
+    ]

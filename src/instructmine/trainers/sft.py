@@ -76,10 +76,10 @@ class Sft(Trainer):
         self, examples: Sequence[Example], *, seed: int, folder: Path, context: Context
     ) -> Checkpoint:
         """Fine-tune and publish the model as `folder`."""
-        from instructmine.models.finetune import Lora, Recipe, fine_tune
+        from instructmine.models.finetune import Lora, Options, fine_tune
 
         adapters = Lora(self.lora_rank, self.lora_alpha, self.lora_dropout)
-        recipe = Recipe(
+        options = Options(
             epochs=self.epochs,
             steps=self.steps,
             batch_size=self.batch_size,
@@ -95,6 +95,6 @@ class Sft(Trainer):
             checkpoint_seconds=60 * self.checkpoint_minutes,
         )
         facts = fine_tune(
-            self.base_model, examples, recipe, seed=seed, folder=folder, context=context
+            self.base_model, examples, options, seed=seed, folder=folder, context=context
         )
         return Checkpoint(None if "error" in facts else folder, facts)
