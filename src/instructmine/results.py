@@ -117,14 +117,14 @@ class TrialPlan:
     """What a run of trials would do (`trials --dry-run`).
 
     rows: readable pool rows. trials, finished: rows of the table, and those already in the work
-    folder. seconds_per_trial, seconds: measured on this machine, for one trial and for what is
+    folder. seconds_each, seconds: measured on this machine, for one trial and for what is
     left, all workers counted. measured: "past trials" of this trainer, or "a short training".
     """
 
     rows: int
     trials: int
     finished: int
-    seconds_per_trial: float
+    seconds_each: float
     seconds: float
     measured: str
 

@@ -229,7 +229,7 @@ def test_a_dry_run_estimates_and_trains_nothing_of_the_design(call, workdir, tmp
     plan = call(dry_run=True)
     assert isinstance(plan, TrialPlan)
     assert (plan.rows, plan.trials, plan.finished) == (60, 4, 0)
-    assert plan.seconds_per_trial >= 0 and plan.measured == "a short training"
+    assert plan.seconds_each >= 0 and plan.measured == "a short training"
     assert not (workdir / "trials").exists() and not (tmp_path / "trials.parquet").exists()
     call(count=2)
     plan = call(dry_run=True)

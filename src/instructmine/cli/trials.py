@@ -112,7 +112,7 @@ def _show_plan(plan: TrialPlan) -> None:
 
     say(
         f"{plan.trials} trials of {plan.rows:,} rows, {plan.finished} of them finished",
-        f"about {plan.seconds_per_trial:,.1f} s for one, {plan.seconds / 60:,.1f} minutes for the "
+        f"about {plan.seconds_each:,.1f} s for one, {plan.seconds / 60:,.1f} minutes for the "
         f"rest (measured by {plan.measured})",
     )
 

@@ -24,14 +24,16 @@ from instructmine.contracts import Checkpoint, Context, Evaluator, Trainer
 from instructmine.evals import EvalSet, SetLoss
 from instructmine.files import write_text
 from instructmine.identity import digest, ids_digest
+from instructmine.modelref import ModelRef
 from instructmine.pool import Example
 
 FACTS, MODEL = "training.json", "model"
+UNTRAINED = {"steps": 0, "epochs": 0.0, "tokens": 0, "response_tokens": 0, "seconds": 0.0}
 
 
 @dataclass(frozen=True)
 class TrialJob:
-    """A subset to train on with one seed."""
+    """A subset to train on with one seed; without examples the base model is measured as it is."""
 
     key: str
     seed: int
@@ -83,6 +85,10 @@ class TrialRunner:
         with FileLock(folder / ".lock"):
             if (done := self.find(job.key)) is not None:
                 return done
+            if not job.examples:
+                _write_json(folder / FACTS, UNTRAINED)
+                self._evaluate(folder, self.trainer.base_model)
+                return self._found(job.key)
             model = folder / MODEL
             if not (model.is_dir() and (folder / FACTS).exists()):
                 trained = self.trainer.train(
@@ -92,18 +98,21 @@ class TrialRunner:
             facts = _read_json(folder / FACTS)
             if "error" not in facts:  # a model that an earlier run was to keep stays
                 keep = self.keep or facts["kept"]
-                self._evaluate(folder, Checkpoint(model, facts), remove=not keep)
-        found = self.find(job.key)
-        assert found is not None
-        return found
+                self._evaluate(folder, Checkpoint(model, facts).model, remove=not keep)
+        return self._found(job.key)
 
-    def _evaluate(self, folder: Path, made: Checkpoint, *, remove: bool) -> None:
+    def _evaluate(self, folder: Path, model: ModelRef, *, remove: bool = False) -> None:
         missing = [one for one in self.sets if not self._loss_file(folder, one).exists()]
-        losses = self.evaluator.evaluate(made.model, missing, context=self.context)
+        losses = self.evaluator.evaluate(model, missing, context=self.context)
         if remove:  # before the losses, which say that the trial is finished
             shutil.rmtree(folder / MODEL, ignore_errors=True)
         for one, found in zip(missing, losses, strict=True):
             _write_json(self._loss_file(folder, one), found.to_json())
+
+    def _found(self, key: str) -> TrialResult:
+        found = self.find(key)
+        assert found is not None
+        return found
 
     def find(self, key: str) -> TrialResult | None:
         """Return a finished trial, or None while anything of it is missing."""
@@ -115,10 +124,11 @@ class TrialRunner:
         if "error" in facts:
             return TrialResult(key, facts, {})
         files = {one.name: self._loss_file(folder, one) for one in self.sets}
-        if not all(path.exists() for path in files.values()) or (self.keep and not model.is_dir()):
+        kept = self.keep and facts != UNTRAINED
+        if not all(path.exists() for path in files.values()) or (kept and not model.is_dir()):
             return None
         losses = {name: SetLoss.from_json(_read_json(path)) for name, path in files.items()}
-        return TrialResult(key, facts, losses, model if self.keep else None)
+        return TrialResult(key, facts, losses, model if kept else None)
 
     def _loss_file(self, folder: Path, one: EvalSet) -> Path:
         return folder / f"loss-{digest([self.evaluator.identity(), one.digest])[:16]}.json"

@@ -16,19 +16,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from instructmine import formats
-from instructmine.contracts import Progress, Selector
+from instructmine.contracts import Progress
 from instructmine.errors import UsageError
 from instructmine.files import publish
-from instructmine.results import Candidates, Plan, Ranking, Selection
-from instructmine.rules import load_rule
+from instructmine.results import Plan, Ranking, Selection
 from instructmine.rules.linear import LinearRule
 from instructmine.scores import KEYS, ScoreTable
-from instructmine.selectors._compose import Stratified, Within
 from instructmine.stages._budget import Budget
 from instructmine.stages._exclude import Exclusions
 from instructmine.stages._index import PoolIndex, index_pool, write_rejected
-from instructmine.stages._measure import Measurement, plan, vectors
-from instructmine.stages._run import Run, open_run, provenance
+from instructmine.stages._measure import plan
+from instructmine.stages._ranked import (
+    TOKENS,
+    ScoredPool,
+    check_recipes,
+    embed,
+    refuse_missing_target,
+    strategy,
+)
+from instructmine.stages._run import open_run, provenance
 from instructmine.stages.score import (
     as_sources,
     beside,
@@ -38,8 +44,6 @@ from instructmine.stages.score import (
     score_index,
     write_manifest,
 )
-
-TOKENS = ("input_length", "output_length")  # always scored: a size without tokens says little
 
 
 def select(
@@ -117,57 +121,43 @@ def select(
         profile=profile, settings=set, target=target, workdir=workdir, engine=engine,
         device=device, threads=threads, progress=progress,
     )  # fmt: skip
-    chosen_selector = compose(run, selector, within, stratify)
-    needs_target = "targets" in chosen_selector.needs
-    if needs_target and target is None:
-        raise UsageError(f"selector '{selector}' needs target examples; pass --target FILE")
-    chosen_rule = pick_rule(run, rule, chosen_selector)
+    how = strategy(run, selector, rule=rule, within=within, stratify=stratify)
+    refuse_missing_target([how], target)
 
     index = index_pool(formats.open_pool(as_sources(pool), mapping=map), progress)
-    columns = chosen_rule.columns if chosen_rule else ()
-    measurements = plan(run, index, (*TOKENS, *columns, *chosen_selector.columns, *indicators))
-    warnings = check_recipes(chosen_rule, measurements, force=force)
+    measurements = plan(run, index, (*TOKENS, *how.columns, *indicators))
+    warnings = check_recipes(how.rule, measurements, force=force)
     if dry_run:
         return plan_work(run, index, measurements)
 
     scores, tallies = score_index(run, index, measurements, allow_unscorable=True)
-    quality = chosen_rule.predict(scores) if chosen_rule else np.zeros(len(index))
-    read = scores.matrix((*columns, *chosen_selector.columns))
+    quality = how.rule.predict(scores) if how.rule else None
     exclusions = Exclusions(index)
-    exclusions.unscorable(np.isnan(read).any(axis=1), scores)
+    exclusions.unscorable(np.isnan(scores.matrix(how.columns)).any(axis=1), scores)
     if not allow_unscorable:
         refuse_unscorable([reason for reason in exclusions.reasons if reason], len(index))
     exclusions.contaminated(decontaminate)
-    exclusions.duplicates(dedup, quality if chosen_rule else None)
+    exclusions.duplicates(dedup, quality)
 
-    free = exclusions.free()
-    embedded = vectors(run, index) if chosen_selector.needs else None
+    embedded, targets = embed(run, index, [how], target)
     if embedded:
         measurements = [*measurements, embedded.measurement]
         tallies[embedded.measurement.name] = embedded.tally
-    candidates = Candidates(
-        ids=index.ids[free],
-        quality=quality[free],
-        scores=scores.take(free),
-        embeddings=embedded.values[free] if embedded else None,
-        targets=_target_vectors(run, target) if needs_target else None,
-    )
-    counts = scores.matrix(TOKENS).sum(axis=1)
-    limit = budget.limit(len(index), counts[free])
-    ranking = chosen_selector.rank(candidates, seed=seed, limit=limit)
-    taken = budget.taken(limit, counts[free][ranking.order])
+    scored = ScoredPool(index, scores, exclusions.free(), embedded, targets)
+    counts = scored.tokens
+    limit = budget.limit(len(index), counts[scored.free])
+    ranking = scored.rank(how, seed=seed, limit=limit)
+    taken = budget.taken(limit, counts[scored.free][ranking.order])
     if taken == 0:
         raise UsageError("the budget is too small for even one example; give a larger one")
 
-    decisions = decide(
-        scores, quality if chosen_rule else None, exclusions.reasons, free, ranking, taken
-    )
+    decisions = decide(scores, quality, exclusions.reasons, scored.free, ranking, taken)
     manifest = {
         **provenance("select", arguments),
         **describe(run, index, measurements, tallies),
-        "rule": chosen_rule.to_json() if chosen_rule else None,
-        "prediction": predict_selection(chosen_rule, decisions),
-        "selector": {"name": selector, "config": repr(chosen_selector), "seed": seed},
+        "rule": how.rule.to_json() if how.rule else None,
+        "prediction": predict_selection(how.rule, decisions),
+        "selector": {"name": selector, "config": repr(how.selector), "seed": seed},
         "warnings": [*warnings, *exclusions.warnings],
         "selection": summarise(decisions, counts),
         "seconds": round(time.perf_counter() - started, 3),
@@ -176,53 +166,6 @@ def select(
     if out is not None:
         files = write_selected(Path(out), index, decisions, manifest, format)
     return Selection(decisions, manifest, files, index.pool)
-
-
-def compose(run: Run, name: str, within: float | None, stratify: str | None) -> Selector:
-    """Build the selector, inside the better share and per stratum where asked."""
-    selector = run.profile.selector(name)
-    if within is not None:
-        selector = Within(selector=selector, share=within)
-    if stratify is not None:
-        if stratify != "source":
-            raise UsageError(f"cannot stratify by '{stratify}'; only by source")
-        selector = Stratified(selector=selector, by=stratify)
-    return selector
-
-
-def pick_rule(run: Run, name: str | None, selector: Selector) -> LinearRule | None:
-    """Return the rule asked for, the profile's, or none where the selector reads no quality."""
-    if name is None and not selector.uses_quality:
-        return None
-    directions = {
-        column.name: column.direction
-        for owner in set(run.profile.column_owners().values())
-        for column in run.profile.indicator(owner).columns
-    }
-    return load_rule(name or run.profile.rule, directions)
-
-
-def check_recipes(
-    rule: LinearRule | None, measurements: Sequence[Measurement], *, force: bool
-) -> list[str]:
-    """Refuse a rule that was fitted on other measurements; with force, return warnings."""
-    if rule is None:
-        return []
-    recipes = {column: one.recipe.fields for one in measurements for column in one.columns}
-    problems = rule.check(recipes)
-    unknown = rule.unchecked()
-    notes = [
-        f"rule '{rule.name}' carries no recipe of {', '.join(unknown)}: whether yours are measured "
-        "in the same way could not be checked"
-    ]
-    if problems and not force:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise UsageError(
-            f"rule '{rule.name}' was fitted on other indicators than yours: {problems[0]}{more}; "
-            "use the profile it was made for, another --rule, or --force"
-        )
-    forced = [f"rule '{rule.name}' forced: {problem}" for problem in problems]
-    return [*forced, *(notes if unknown else ())]
 
 
 def predict_selection(rule: LinearRule | None, decisions: pa.Table) -> dict[str, Any] | None:
@@ -239,11 +182,6 @@ def predict_selection(rule: LinearRule | None, decisions: pa.Table) -> dict[str,
     }
     prediction = rule.predict_set(means)
     return None if prediction is None else {**prediction.to_json(), "means": means}
-
-
-def _target_vectors(run: Run, target: str | Path | None) -> npt.NDArray[np.float32]:
-    assert target is not None
-    return vectors(run, index_pool(formats.open_pool([target]))).values
 
 
 def decide(

@@ -5,11 +5,9 @@ score → usable rows → subsets by a design → one resumable job each → the
 
 from __future__ import annotations
 
-import math
+import dataclasses
 import os
-import tempfile
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,10 +18,9 @@ import numpy.typing as npt
 from instructmine import designs, plugins
 from instructmine.contracts import Progress
 from instructmine.designs import Subset
-from instructmine.errors import EvidenceError, UsageError
+from instructmine.errors import UsageError
 from instructmine.evals import EvalSet
 from instructmine.formats import open_pool
-from instructmine.modelref import ModelRef
 from instructmine.pool import Example
 from instructmine.results import TrialPlan, TrialRun
 from instructmine.scores import ScoreTable
@@ -39,8 +36,15 @@ from instructmine.stages._exclude import Exclusions
 from instructmine.stages._index import PoolIndex, index_pool
 from instructmine.stages._means import SubsetMeans
 from instructmine.stages._measure import plan
-from instructmine.stages._run import Run, open_run, provenance
-from instructmine.stages._trial import TrialJob, TrialResult, TrialRunner
+from instructmine.stages._run import open_run, provenance
+from instructmine.stages._trainings import (
+    Training,
+    base_model_ref,
+    run_trainings,
+    training_time,
+    training_warnings,
+)
+from instructmine.stages._trial import TrialRunner
 from instructmine.stages._trial_table import Planned, trials_table
 from instructmine.stages.score import (
     as_sources,
@@ -52,7 +56,6 @@ from instructmine.stages.score import (
 from instructmine.trial_table import Trials
 
 NOISE_SEEDS = 3  # further seeds of a subset that is repeated to measure noise
-CALIBRATION = 64  # examples trained on to estimate time where nothing was trained before
 
 
 def trials(
@@ -158,9 +161,11 @@ def trials(
     exclusions.duplicates("exact", None)
     subsets = _subsets(index, scores, exclusions.free(), design, count, size, seed)
     planned = _planned(subsets, seed, noise)
+    wanted = [Training(one.subset.positions, one.seed) for one in planned]
     if dry_run:
-        return _plan(run, runner, index, subsets, planned)
-    results = _run_all(run, runner, index, planned)
+        time_ = training_time(run, runner, index, wanted)
+        return TrialPlan(rows=len(index), trials=len(planned), **dataclasses.asdict(time_))
+    results = run_trainings(run, runner, index, wanted)
     table = Trials(
         trials_table(index, planned, results, design=design, sets=sets, means=means),
         recipes={c: one.indicator.identity() for one in measurements for c in one.columns},
@@ -181,7 +186,7 @@ def trials(
         **describe(run, index, single, tallies),
         "trials": table.about,
         "excluded": exclusions.counts(),
-        "warnings": [*exclusions.warnings, *_training_warnings(results)],
+        "warnings": [*exclusions.warnings, *training_warnings(results)],
         "seconds": round(time.perf_counter() - started, 3),
     }
     files: dict[str, Path] = {}
@@ -190,11 +195,6 @@ def trials(
         table.write(out)
         files = {"trials": Path(out), **files}
     return TrialRun(table, manifest, files)
-
-
-def base_model_ref(name: str) -> ModelRef:
-    """Return the base model of a name; `starter` is the shipped language model."""
-    return ModelRef("starter:lm" if name == "starter" else name)
 
 
 def share_of_cores(threads: int | None, workers: int) -> int | None:
@@ -249,98 +249,3 @@ def _planned(subsets: Sequence[Subset], seed: int, noise: int) -> list[Planned]:
         for again in range(1, NOISE_SEEDS + 1):
             planned.append(Planned(len(planned), seed + number + again * count, one))
     return planned
-
-
-def _run_all(
-    run: Run, runner: TrialRunner, index: PoolIndex, planned: Sequence[Planned]
-) -> list[TrialResult]:
-    """Return the result of every planned trial, training only those that are missing."""
-    keys = [runner.key(index.ids[one.subset.positions].tolist(), one.seed) for one in planned]
-    results = {key: found for key in keys if (found := runner.find(key)) is not None}
-    missing = {key: one for key, one in zip(keys, planned, strict=True) if key not in results}
-    done = len(keys) - len(missing)
-    run.report("trials", done, len(keys))
-    examples = _fetch(index, [one.subset for one in missing.values()])
-    jobs = (
-        TrialJob(key, one.seed, tuple(examples[p] for p in one.subset.positions.tolist()))
-        for key, one in missing.items()
-    )
-    for found in run.engine.run(runner, jobs) if missing else ():
-        results[found.key] = found
-        done += 1
-        run.report("trials", done, len(keys))
-    if all(one.error for one in results.values()):
-        first = next(iter(results.values()))
-        raise EvidenceError(
-            f"every trial failed ({first.error}); lower sft.learning_rate or look at the pool"
-        )
-    return [results[key] for key in keys]
-
-
-def _fetch(index: PoolIndex, subsets: Sequence[Subset]) -> dict[int, Example]:
-    """Read the rows of all subsets in one pass over the pool."""
-    wanted = np.zeros(len(index), dtype=bool)
-    for one in subsets:
-        wanted[one.positions] = True
-    return dict(index.examples(wanted)) if subsets else {}
-
-
-def _plan(
-    run: Run,
-    runner: TrialRunner,
-    index: PoolIndex,
-    subsets: Sequence[Subset],
-    planned: Sequence[Planned],
-) -> TrialPlan:
-    """Estimate the time of what is missing, from past trials of this kind or a short training."""
-    keys = [runner.key(index.ids[one.subset.positions].tolist(), one.seed) for one in planned]
-    finished = [found for key in keys if (found := runner.find(key)) is not None]
-    measured = "past trials"
-    each = [float(one.facts["seconds"]) for one in finished]
-    if not each:
-        measured = "a short training"
-        each = [_calibrate(runner, index, subsets[0])]
-    per_trial = float(np.median(each))
-    left = math.ceil((len(planned) - len(finished)) / run.engine.workers) * per_trial
-    return TrialPlan(
-        rows=len(index),
-        trials=len(planned),
-        finished=len(finished),
-        seconds_per_trial=round(per_trial, 1),
-        seconds=round(left, 1),
-        measured=measured,
-    )
-
-
-def _calibrate(runner: TrialRunner, index: PoolIndex, subset: Subset) -> float:
-    """Train on a few examples of a subset and return the seconds that all of them would take."""
-    size = len(subset.positions)
-    some = Subset(subset.positions[:: max(1, size // CALIBRATION)], "calibration")
-    with tempfile.TemporaryDirectory() as folder:
-        started = time.perf_counter()
-        made = runner.trainer.train(
-            tuple(_fetch(index, [some]).values()),
-            seed=0, folder=Path(folder) / "model", context=runner.context,
-        )  # fmt: skip
-        fixed = time.perf_counter() - started - made.facts["seconds"]
-        started = time.perf_counter()
-        if made.error is None:
-            runner.evaluator.evaluate(made.model, runner.sets, context=runner.context)
-        fixed += time.perf_counter() - started
-    per_token = made.facts["seconds"] / made.facts["tokens"]
-    tokens = made.facts["tokens"] / made.facts["epochs"] / len(some.positions) * size
-    return float(fixed + per_token * tokens * made.facts["epochs"])
-
-
-def _training_warnings(results: Sequence[TrialResult]) -> list[str]:
-    """Say what training cut or left out: nothing is dropped in silence."""
-    cut = sum(int(one.facts["truncated"]) for one in results)
-    left = Counter[str]()
-    for one in results:
-        left.update(one.facts["left_out"])
-    lines = [f"{cut:,} texts of all trials were longer than the model reads and were cut"] * (
-        cut > 0
-    )
-    return lines + [
-        f"{n:,} texts of all trials were not trained on: {why}" for why, n in left.items()
-    ]
