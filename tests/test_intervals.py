@@ -3,7 +3,16 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from instructmine.intervals import bootstrap_difference, holm, mean_interval, seeded_difference
+from instructmine.intervals import (
+    Variance,
+    bootstrap_difference,
+    holm,
+    mean_interval,
+    pooled_variance,
+    seed_variance,
+    seeded_difference,
+    seeded_mean,
+)
 
 
 def simulated(rng, *, seeds=3, prompts=80, gain=0.0, seed_sd=0.02, prompt_sd=0.5, noise_sd=0.1):
@@ -83,7 +92,32 @@ def test_holm_is_statsmodels_holm():
 
 def test_mean_interval_is_students():
     values = [1.0, 2.0, 4.0]
-    low, high = mean_interval(values)
+    found = mean_interval(values)
     want = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
-    assert (low, high) == pytest.approx(want)
-    assert np.isnan(mean_interval([1.0])).all()
+    assert (found.low, found.high) == pytest.approx(want)
+    assert found.value == pytest.approx(np.mean(values))
+    assert np.isnan(mean_interval([1.0]).low)
+
+
+def test_a_mean_over_seeds_and_prompts_is_covered():
+    rng = np.random.default_rng(6)
+    found = [seeded_mean(simulated(rng, prompt_sd=0.1)[0]) for _ in range(300)]
+    assert np.mean([one.low <= 2.0 <= one.high for one in found]) >= 0.94
+
+
+def test_noise_pooled_over_many_ways_sharpens_the_verdict():
+    rng = np.random.default_rng(7)
+    apart, pooled = [], []
+    for _ in range(200):
+        arms = [simulated(rng, gain=0.05) for _ in range(8)]
+        noise = pooled_variance(seed_variance(first) for first, _ in arms)
+        first, second = arms[0]
+        apart.append(seeded_difference(first, second).p < 0.05)
+        pooled.append(seeded_difference(first, second, noise).p < 0.05)
+    assert np.mean(pooled) > np.mean(apart)
+
+
+def test_pooling_is_the_weighted_mean():
+    both = pooled_variance([Variance(1.0, 2), None, Variance(4.0, 1)])
+    assert both == Variance(2.0, 3)
+    assert pooled_variance([None]) is None

@@ -5,7 +5,8 @@ Differences are first minus second, so where lower is better a negative one spea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,13 +18,27 @@ _CHUNK = 1000  # resamples drawn at once: 1,000 × prompts integers
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A difference with a 95 % interval and a two-sided p-value."""
+class Estimate:
+    """A number with its 95 % interval."""
 
     value: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Difference(Estimate):
+    """A difference with its 95 % interval and a two-sided p-value."""
+
     p: float
+
+
+@dataclass(frozen=True)
+class Variance:
+    """A variance with the degrees of freedom that it was estimated with."""
+
+    value: float
+    freedom: float
 
 
 def bootstrap_difference(
@@ -58,51 +73,92 @@ def resampled_means(values: FloatArray, *, resamples: int = 10_000, seed: int = 
     return np.concatenate(parts)
 
 
-def seeded_difference(first: FloatArray, second: FloatArray) -> Difference:
+def seeded_difference(
+    first: FloatArray, second: FloatArray, noise: Variance | None = None
+) -> Difference:
     """Return the mean difference of two ways of training, for other seeds and other prompts.
 
     first, second: losses (seeds, prompts), the same prompts in both; seeds need not be as many.
-    Three things vary: the seeds of the first, those of the second, and the prompts, on which the
-    two are paired. Their variances add, with Satterthwaite's degrees of freedom (1946); that of
-    seed × prompt is counted twice, which only widens. A side with one seed is given the other
-    side's variance over seeds.
+    noise: variance of the first's mean loss from seed to seed, where more than its own seeds
+    tell it. Three things vary: the seeds of the first, those of the second, and the prompts, on
+    which the two are paired. Their variances add, with Satterthwaite's degrees of freedom (1946);
+    that of seed × prompt is counted twice, which only widens. A side with one seed is given the
+    other side's variance over seeds.
 
-    Raises ValueError where both sides have one seed: then use `bootstrap_difference`, which
-    speaks of these two models alone.
+    Raises ValueError where no variance over seeds is known: `bootstrap_difference` then speaks of
+    these two models alone.
     """
-    from scipy import stats
-
     a, b = np.atleast_2d(first), np.atleast_2d(second)
-    if len(a) < 2 and len(b) < 2:
+    own, other = noise or seed_variance(a), seed_variance(b)
+    if own is None and other is None:
         raise ValueError("two ways with one seed each say nothing about other seeds")
     gaps = a.mean(axis=0) - b.mean(axis=0)
-    spread = [np.var(one.mean(axis=1), ddof=1) if len(one) > 1 else None for one in (a, b)]
-    known = next(one for one in spread if one is not None)
     parts = [
-        ((known if one is None else one) / len(side), max(len(side) - 1, 1))
-        for one, side in zip(spread, (a, b), strict=True)
+        *_part(own or other, len(a)),
+        *_part(other or own, len(b)),
+        *_part(_variance(gaps), gaps.size),
     ]
-    if gaps.size > 1:
-        parts.append((np.var(gaps, ddof=1) / gaps.size, gaps.size - 1))
-    variance = float(sum(part for part, _ in parts))
-    value = float(gaps.mean())
-    if variance == 0:
-        return Difference(value, value, value, 1.0 if value == 0 else 0.0)
-    freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * variance**0.5
-    p = float(2 * stats.t.sf(abs(value) / variance**0.5, freedom))
-    return Difference(value, value - half, value + half, p)
+    estimate, p = _student(float(gaps.mean()), parts)
+    return Difference(estimate.value, estimate.low, estimate.high, p)
 
 
-def mean_interval(values: Sequence[float] | FloatArray) -> tuple[float, float]:
-    """Return the 95 % interval of the mean of independent values (Student); NaN for one value."""
+def seeded_mean(losses: FloatArray, noise: Variance | None = None) -> Estimate:
+    """Return the mean of losses (seeds, prompts) with an interval for other seeds and prompts.
+
+    One seed without `noise` gives the interval over prompts alone.
+    """
+    found = np.atleast_2d(losses)
+    by_prompt = found.mean(axis=0)
+    parts = [
+        *_part(noise or seed_variance(found), len(found)),
+        *_part(_variance(by_prompt), by_prompt.size),
+    ]
+    return _student(float(by_prompt.mean()), parts)[0]
+
+
+def seed_variance(losses: FloatArray) -> Variance | None:
+    """Return how the mean loss of (seeds, prompts) varies from seed to seed; None for one seed."""
+    return _variance(np.atleast_2d(losses).mean(axis=1))
+
+
+def pooled_variance(variances: Iterable[Variance | None]) -> Variance | None:
+    """Return one variance for several that are held to be equal; None where none is known."""
+    known = [one for one in variances if one is not None]
+    freedom = sum(one.freedom for one in known)
+    if not known:
+        return None
+    return Variance(sum(one.value * one.freedom for one in known) / freedom, freedom)
+
+
+def _variance(values: FloatArray) -> Variance | None:
+    return Variance(float(values.var(ddof=1)), values.size - 1) if values.size > 1 else None
+
+
+def _part(variance: Variance | None, count: int) -> list[Variance]:
+    """Return the variance of a mean of so many; nothing where it is not known."""
+    return [] if variance is None else [Variance(variance.value / count, variance.freedom)]
+
+
+def _student(value: float, parts: Sequence[Variance]) -> tuple[Estimate, float]:
+    """Return a mean with its interval, and the p-value of zero, from variances that add."""
     from scipy import stats
 
+    variance = sum(part.value for part in parts)
+    if not parts:
+        return Estimate(value, math.nan, math.nan), math.nan
+    if variance == 0:
+        return Estimate(value, value, value), 1.0 if value == 0 else 0.0
+    freedom = variance**2 / sum(part.value**2 / part.freedom for part in parts)
+    error = variance**0.5
+    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
+    p = float(2 * stats.t.sf(abs(value) / error, freedom))
+    return Estimate(value, value - half, value + half), p
+
+
+def mean_interval(values: Sequence[float] | FloatArray) -> Estimate:
+    """Return the mean of independent values with its interval (Student); NaN for one value."""
     found = np.asarray(values, dtype=np.float64)
-    if len(found) < 2:
-        return float("nan"), float("nan")
-    half = stats.t.ppf((1 + LEVEL) / 2, len(found) - 1) * found.std(ddof=1) / len(found) ** 0.5
-    return float(found.mean() - half), float(found.mean() + half)
+    return _student(float(found.mean()), _part(_variance(found), found.size))[0]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
