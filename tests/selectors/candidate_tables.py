@@ -33,6 +33,7 @@ def candidates(
             "row": np.arange(n),
             "id": [one.decode() for one in ids],
             "output_length": pa.array(lengths, from_pandas=True),
+            "ifd": pa.array(0.2 + np.asarray(lengths) / 50, from_pandas=True),
             "errors": pa.nulls(n, pa.string()),
         }
     )

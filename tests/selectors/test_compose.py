@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instructmine.errors import UsageError
-from instructmine.selectors._compose import Stratified, Within, proportional_turns
+from instructmine.selectors._compose import Stratified, Within, equal_turns, proportional_turns
 from instructmine.selectors.kcenter import Kcenter
 from instructmine.selectors.target import Target
 from instructmine.selectors.top import Top
@@ -35,6 +35,14 @@ def test_stratified_keeps_the_order_within_each_source():
     for name in "abc":
         own = made.quality[order[names == name]]
         assert own.tolist() == sorted(own.tolist())
+
+
+def test_equal_turns_give_each_stratum_as_many_while_they_last():
+    assert equal_turns([3, 1, 2]).tolist() == [0, 1, 2, 0, 2, 0]
+    sources = ["a"] * 120 + ["b"] * 60 + ["c"] * 20
+    order = Stratified(selector=Top(), equal=True).rank(candidates(sources=sources), limit=90).order
+    names = np.array(sources)[order]
+    assert [(names[:90] == name).sum() for name in "abc"] == [35, 35, 20]
 
 
 def test_within_lets_only_the_better_share_be_chosen():

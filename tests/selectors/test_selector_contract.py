@@ -36,6 +36,8 @@ def test_the_documented_selectors_are_found():
         "deita",
         "cluster-balanced",
         "target",
+        "ifd",
+        "middle",
     }
 
 

@@ -1,12 +1,17 @@
 import math
+from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from candidate_tables import candidates, ranked_ids
 
 from instructmine.errors import UsageError
+from instructmine.scores import ScoreTable
+from instructmine.selectors.ifd import Ifd
 from instructmine.selectors.longest import Longest
 from instructmine.selectors.longest_in_quantile import LongestInQuantile
+from instructmine.selectors.middle import Middle
 from instructmine.selectors.random import Random
 from instructmine.selectors.top import Top
 
@@ -82,3 +87,17 @@ def test_longest_needs_the_length():
 def test_quantiles_below_one_are_refused():
     with pytest.raises(UsageError, match="quantiles"):
         LongestInQuantile(quantiles=0)
+
+
+def test_ifd_takes_the_highest_below_one_and_puts_missing_ones_last():
+    made = candidates(5)
+    table = made.scores.table.drop_columns(["ifd"]).append_column(
+        "ifd", pa.array([0.5, 1.2, None, 0.9, 1.0], pa.float64())
+    )
+    made = replace(made, scores=ScoreTable(table))
+    assert Ifd().rank(made).order.tolist() == [3, 0, 4, 1, 2]
+
+
+def test_middle_begins_at_the_median_and_goes_outwards():
+    made = candidates(5, quality=[5.0, 1.0, 3.0, 2.0, 4.0])
+    assert Middle().rank(made).order.tolist() == [2, 3, 4, 1, 0]

@@ -33,7 +33,10 @@ def select(
         float | None, typer.Option(help="Let the selector choose inside this better share only.")
     ] = None,
     stratify: Annotated[
-        str | None, typer.Option(metavar="source", help="Keep the sources' proportions.")
+        str | None,
+        typer.Option(
+            metavar="source|source-equal", help="Keep the sources' proportions, or as many of each."
+        ),
     ] = None,
     dedup: Annotated[str, typer.Option(help="exact, near (and exact) or none.")] = "exact",
     decontaminate: Annotated[

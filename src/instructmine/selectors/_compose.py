@@ -75,10 +75,12 @@ class Stratified(_Wrapper):
     """Ranks every stratum on its own and interleaves, so that each prefix keeps the proportions.
 
     by: the column of the score table that names the stratum. After any p places each stratum
-    has its exact share of p, rounded down or up.
+    has its exact share of p, rounded down or up. equal: the strata take turns instead, one row
+    each, as long as they last.
     """
 
     by: str = "source"
+    equal: bool = False
 
     def rank(self, candidates: Candidates, *, seed: int = 0, limit: int | None = None) -> Ranking:
         """Rank within each stratum by the inner selector, then interleave in proportion."""
@@ -92,12 +94,13 @@ class Stratified(_Wrapper):
         for stratum in range(len(names)):
             rows = np.flatnonzero(labels == stratum)
             quota = limit
-            if limit is not None:
+            if limit is not None and not self.equal:
                 quota = -(-places(candidates, limit) * len(rows) // len(candidates))
             inner = self.selector.rank(candidates.subset(rows), seed=seed, limit=quota)
             orders.append(rows[inner.order])
             decided.append(inner.chosen)
-        turns = proportional_turns([len(order) for order in orders])
+        sizes = [len(order) for order in orders]
+        turns = equal_turns(sizes) if self.equal else proportional_turns(sizes)
         number = np.empty(len(turns), dtype=np.int64)  # how many of its stratum came before
         for stratum, order in enumerate(orders):
             number[turns == stratum] = np.arange(len(order))
@@ -106,6 +109,13 @@ class Stratified(_Wrapper):
             order[turns == stratum] = rows
         followed = np.flatnonzero(number >= np.asarray(decided, dtype=np.int64)[turns])
         return Ranking(order, int(followed[0]) if len(followed) else len(order))
+
+
+def equal_turns(sizes: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Return whose turn it is at each place: one after the other, those that ran out left out."""
+    rounds = np.concatenate([np.arange(size) for size in sizes])
+    strata = np.repeat(np.arange(len(sizes)), sizes)
+    return strata[np.lexsort((strata, rounds))]
 
 
 def proportional_turns(sizes: Sequence[int]) -> npt.NDArray[np.int64]:

@@ -21,6 +21,7 @@ from instructmine.stages._index import PoolIndex, index_pool
 from instructmine.stages._measure import Measurement, Vectors, vectors
 from instructmine.stages._run import Run
 
+STRATIFY = ("source", "source-equal")  # in proportion to the sources' rows, or as many from each
 TOKENS = ("input_length", "output_length")  # always scored: a size without tokens says little
 
 
@@ -55,9 +56,9 @@ def strategy(
     if within is not None:
         chosen = Within(selector=chosen, share=within)
     if stratify is not None:
-        if stratify != "source":
-            raise UsageError(f"cannot stratify by '{stratify}'; only by source")
-        chosen = Stratified(selector=chosen, by=stratify)
+        if stratify not in STRATIFY:
+            raise UsageError(f"cannot stratify by '{stratify}'; by {' or '.join(STRATIFY)}")
+        chosen = Stratified(selector=chosen, equal=stratify == "source-equal")
     return Strategy(name or selector, chosen, _pick_rule(run, rule, chosen))
 
 

@@ -87,7 +87,7 @@ def select(
         rule: preset, indicator column or rule file (default: the profile's).
         selector: how to order.
         within: let the selector choose only inside this better share by the rule.
-        stratify: "source" keeps the sources' proportions.
+        stratify: "source" keeps the sources' proportions, "source-equal" takes as many of each.
         dedup: "exact", "near" (and exact) or "none".
         decontaminate: files whose prompts must not occur in the selection.
         target: file of prompts with good answers, for the selector `target`.
