@@ -16,6 +16,7 @@ _HOMES = {
     "select": "instructmine.stages.select",
     "trials": "instructmine.stages.trials",
     "fit": "instructmine.stages.fit",
+    "compare": "instructmine.stages.compare",
     "explain": "instructmine.stages.explain",
     "listing": "instructmine.stages.listing",
     "store_info": "instructmine.stages.store",
@@ -31,10 +32,12 @@ _HOMES = {
     "Selection": "instructmine.results",
     "Scoring": "instructmine.results",
     "TrialRun": "instructmine.results",
+    "Comparison": "instructmine.results",
     "Plan": "instructmine.results",
     "InstructmineError": "instructmine.errors",
 }
 __all__ = [
+    "Comparison",
     "Example",
     "Fit",
     "InstructmineError",
@@ -46,6 +49,7 @@ __all__ = [
     "TrialRun",
     "Trials",
     "__version__",
+    "compare",
     "explain",
     "fit",
     "listing",
@@ -64,9 +68,10 @@ if TYPE_CHECKING:
     from instructmine.errors import InstructmineError
     from instructmine.formats import open_pool
     from instructmine.pool import Example, Message
-    from instructmine.results import Plan, Scoring, Selection, TrialRun
+    from instructmine.results import Comparison, Plan, Scoring, Selection, TrialRun
     from instructmine.rules.fit import Fit
     from instructmine.scores import ScoreTable
+    from instructmine.stages.compare import compare
     from instructmine.stages.explain import explain
     from instructmine.stages.fit import fit
     from instructmine.stages.listing import listing

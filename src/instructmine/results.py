@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from instructmine.comparison import Contrast, in_one_sentence
 from instructmine.errors import UsageError
 from instructmine.pool import PoolRow, RowSource
 from instructmine.scores import ScoreTable
@@ -113,8 +114,30 @@ class TrialRun:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """What `compare` measured and where it wrote it.
+
+    table: one row per strategy, size and eval set: `strategy, size, eval, seeds, loss…,
+    difference…, p, p_corrected, multiplier…, verdict, rows, tokens` (of the chosen rows),
+    `tokens_trained, steps, train_seconds, select_seconds, source:NAME…`, means over seeds.
+    Losses are in nats per token; a negative difference speaks for the strategy.
+    contrasts: the same numbers.
+    """
+
+    table: pa.Table
+    contrasts: tuple[Contrast, ...]
+    manifest: Mapping[str, Any]
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+    def explain(self) -> list[str]:
+        """Say in one sentence per strategy where it did better or worse than random."""
+        names = dict.fromkeys(one.strategy for one in self.contrasts if one.difference)
+        return [in_one_sentence(self.contrasts, name) for name in names]
+
+
+@dataclass(frozen=True)
 class TrialPlan:
-    """What a run of trials would do (`trials --dry-run`).
+    """What a run of trials would do (`trials --dry-run`, `compare --dry-run`).
 
     rows: readable pool rows. trials, finished: rows of the table, and those already in the work
     folder. seconds_each, seconds: measured on this machine, for one trial and for what is

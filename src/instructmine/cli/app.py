@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from instructmine import __version__
+from instructmine.cli.compare import compare
 from instructmine.cli.explain import explain
 from instructmine.cli.fit import fit
 from instructmine.cli.listing import list_names
@@ -44,6 +45,7 @@ app.command("score")(score)
 app.command("select")(select)
 app.command("trials")(trials)
 app.command("fit")(fit)
+app.command("compare")(compare)
 app.command("list")(list_names)
 app.command("explain")(explain)
 app.add_typer(store_app, name="store")

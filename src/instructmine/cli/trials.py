@@ -99,17 +99,20 @@ def trials(
             dry_run=dry_run,
         )
     if isinstance(result, TrialPlan):
-        emit_json(dataclasses.asdict(result)) if json else _show_plan(result)
+        print_plan(result, json=json)
     elif json:
         emit_json({**result.manifest, "files": {k: str(v) for k, v in result.files.items()}})
     else:
         _show(result)
 
 
-def _show_plan(plan: TrialPlan) -> None:
+def print_plan(plan: TrialPlan, *, json: bool) -> None:
     """Print what would be trained, and how long that takes."""
-    from instructmine.cli._show import say
+    from instructmine.cli._show import emit_json, say
 
+    if json:
+        emit_json(dataclasses.asdict(plan))
+        return
     say(
         f"{plan.trials} trials of {plan.rows:,} rows, {plan.finished} of them finished",
         f"about {plan.seconds_each:,.1f} s for one, {plan.seconds / 60:,.1f} minutes for the "

@@ -14,6 +14,7 @@ from instructmine.evals import EvalSet
 from instructmine.formats import open_pool
 from instructmine.identity import digest
 from instructmine.pool import Example
+from instructmine.rules.linear import LinearRule
 from instructmine.stages._index import PoolIndex
 
 SHOWN = 3  # overlapping rows named in a message
@@ -41,13 +42,13 @@ def read_eval_set(file: str | Path) -> EvalSet:
     return EvalSet.of(name, examples, pool.sources)
 
 
-def read_eval_sets(files: Iterable[str | Path]) -> list[EvalSet]:
+def read_eval_sets(files: Iterable[str | Path], option: str = "--report-eval") -> list[EvalSet]:
     """Read several sets. Raises UsageError where two have the same name."""
     sets = [read_eval_set(file) for file in files]
     names = [one.name for one in sets]
     for name in names:
         if names.count(name) > 1:
-            raise UsageError(f"two eval sets are called '{name}'; write --report-eval NAME=FILE")
+            raise UsageError(f"two eval sets are called '{name}'; write {option} NAME=FILE")
     return sets
 
 
@@ -64,12 +65,41 @@ def refuse_shared(first: EvalSet, others: Sequence[EvalSet], why: str) -> None:
             )
 
 
+def refuse_fitted_on(rule: LinearRule | None, sets: Sequence[EvalSet]) -> None:
+    """Refuse sets that hold prompts which a rule was fitted on. Raises UsageError naming them."""
+    fitted = rule.about.get("eval") if rule else None
+    if rule is None or not fitted:
+        return
+    known = frozenset(fitted["prompts"])
+    for one in sets:
+        shared = [i for i, key in enumerate(prompt_digests(one)) if key in known]
+        if shared:
+            places = ", ".join(one.items[i].place for i in shared[:SHOWN])
+            raise UsageError(
+                f"rule '{rule.name}' was fitted on {len(shared)} prompts of eval set '{one.name}' "
+                f"({places}{', …' if len(shared) > SHOWN else ''}); what a rule was fitted on "
+                "cannot show how good it is: give another set"
+            )
+
+
 def prompt_digests(one: EvalSet) -> list[str]:
     """Return one digest per prompt, whatever its references."""
     return [digest([[m.role, m.content] for m in item.history])[:16] for item in one.items]
 
 
-def overlap(index: PoolIndex, sets: Sequence[EvalSet]) -> dict[int, str]:
+def overlap_with_pool(index: PoolIndex, sets: Sequence[EvalSet], *, drop: bool) -> dict[int, str]:
+    """Return the rows that occur in an eval set. Raises UsageError for them unless told to drop."""
+    hits = _overlap(index, sets)
+    if hits and not drop:
+        places = [f"{index.place(p)} in {hit}" for p, hit in list(hits.items())[:3]]
+        raise UsageError(
+            f"{len(hits)} pool rows occur in an eval set ({', '.join(places)}"
+            f"{', …' if len(hits) > 3 else ''}); pass --drop-overlap to leave them out"
+        )
+    return hits
+
+
+def _overlap(index: PoolIndex, sets: Sequence[EvalSet]) -> dict[int, str]:
     """Return the pool rows whose prompt occurs in an eval set: position → eval row."""
     finder = Decontaminator(_prompts(sets))
     everything = np.ones(len(index), dtype=bool)

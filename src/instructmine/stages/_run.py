@@ -78,6 +78,13 @@ def open_run(
     )
 
 
+def share_of_cores(threads: int | None, workers: int) -> int | None:
+    """Return the threads of one of several workers; None leaves the library's default."""
+    if threads is not None or workers == 1:
+        return threads
+    return max(1, (os.cpu_count() or 1) // workers)
+
+
 def provenance(command: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a manifest that says who made it: command, arguments, versions."""
     return {

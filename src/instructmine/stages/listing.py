@@ -6,8 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from instructmine import formats, plugins
+from instructmine.comparison import BASE, FULL
 from instructmine.config import load_profile, profile_names
+from instructmine.contracts import Selector
 from instructmine.rules import load_rule, preset_names
+from instructmine.stages._strategies import NAMED
 
 Listing = tuple[Sequence[str], list[Sequence[Any]]]
 
@@ -19,8 +22,10 @@ def listing(kind: str, *, profile: str = "starter") -> Listing:
         "rules": _rules,
         "profiles": _profiles,
         "selectors": lambda: _plugins("selectors"),
+        "strategies": _strategies,
         "trainers": lambda: _plugins("trainers"),
         "evaluators": lambda: _plugins("evaluators"),
+        "searchers": lambda: _plugins("searchers"),
         "engines": lambda: _plugins("engines"),
         "formats": _formats,
     }
@@ -52,6 +57,19 @@ def _rules() -> Listing:
 def _profiles() -> Listing:
     profiles = [load_profile(name) for name in profile_names()]
     return ("profile", "rule", "summary"), [(p.name, p.rule, p.summary) for p in profiles]
+
+
+def _strategies() -> Listing:
+    rows: list[Sequence[Any]] = [
+        (BASE, "", "", "the untouched base model"),
+        (FULL, "", "", "the whole pool"),
+    ]
+    for name, one in NAMED.items():
+        reads = plugins.load("selectors", one.selector, Selector).uses_quality
+        rule = one.rule or ("--rule" if reads else "")
+        how = f"the better {one.within:.0%} by the rule" if one.within else one.stratify or ""
+        rows.append((name, one.selector, rule, how))
+    return ("strategy", "selector", "rule", "within"), rows
 
 
 def _plugins(group: str) -> Listing:

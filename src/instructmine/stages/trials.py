@@ -6,7 +6,6 @@ score → usable rows → subsets by a design → one resumable job each → the
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,14 +18,13 @@ from instructmine import designs, plugins
 from instructmine.contracts import Progress
 from instructmine.designs import Subset
 from instructmine.errors import UsageError
-from instructmine.evals import EvalSet
 from instructmine.formats import open_pool
 from instructmine.pool import Example
 from instructmine.results import TrialPlan, TrialRun
 from instructmine.scores import ScoreTable
 from instructmine.stages._evals import (
     describe_set,
-    overlap,
+    overlap_with_pool,
     read_eval_set,
     read_eval_sets,
     refuse_overlap,
@@ -36,7 +34,7 @@ from instructmine.stages._exclude import Exclusions
 from instructmine.stages._index import PoolIndex, index_pool
 from instructmine.stages._means import SubsetMeans
 from instructmine.stages._measure import plan
-from instructmine.stages._run import open_run, provenance
+from instructmine.stages._run import open_run, provenance, share_of_cores
 from instructmine.stages._trainings import (
     Training,
     base_model_ref,
@@ -151,7 +149,7 @@ def trials(
     runner.trainer.identity()  # a base model that cannot serve is an error before any scoring
     index = index_pool(open_pool(as_sources(pool), mapping=map), progress)
     exclusions = Exclusions(index)
-    exclusions.overlapping(_overlap(index, sets, drop=drop_overlap))
+    exclusions.overlapping(overlap_with_pool(index, sets, drop=drop_overlap))
     wanted = (*indicators, "target_similarity") if target is not None else tuple(indicators)
     measurements = plan(run, index, dict.fromkeys(wanted))
     single = [one for one in measurements if one.indicator.scope == "example"]
@@ -197,27 +195,8 @@ def trials(
     return TrialRun(table, manifest, files)
 
 
-def share_of_cores(threads: int | None, workers: int) -> int | None:
-    """Return the threads of one of several workers; None leaves the library's default."""
-    if threads is not None or workers == 1:
-        return threads
-    return max(1, (os.cpu_count() or 1) // workers)
-
-
 def _examples(file: str | Path) -> list[Example]:
     return [row.example for row in open_pool([file]) if row.example is not None]
-
-
-def _overlap(index: PoolIndex, sets: Sequence[EvalSet], *, drop: bool) -> dict[int, str]:
-    """Return the rows that occur in an eval set. Raises UsageError for them unless told to drop."""
-    hits = overlap(index, sets)
-    if hits and not drop:
-        places = [f"{index.place(p)} in {hit}" for p, hit in list(hits.items())[:3]]
-        raise UsageError(
-            f"{len(hits)} pool rows occur in an eval set ({', '.join(places)}"
-            f"{', …' if len(hits) > 3 else ''}); pass --drop-overlap to leave them out"
-        )
-    return hits
 
 
 def _subsets(
