@@ -1,7 +1,8 @@
 """Profiles: which models and options stand behind the indicators.
 
 A profile is a TOML file: `name`, `summary`, `rule`, `indicators` (what `score` computes when
-none is named), and one table per indicator, selector, trainer or evaluator with its options.
+none is named), and one table per indicator, selector, trainer, evaluator or searcher with its
+options.
 `extends` takes another profile's tables first. `--set reward.model=PATH` overrides one field.
 """
 
@@ -17,14 +18,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 from instructmine import plugins
-from instructmine.contracts import Evaluator, Indicator, Selector, Trainer
+from instructmine.contracts import Evaluator, Indicator, Searcher, Selector, Trainer
 from instructmine.errors import UsageError
 from instructmine.modelref import ModelRef
 from instructmine.plugins import Plugin
 
 PROFILES = Path(__file__).parent / "assets" / "profiles"
-GROUPS = ("indicators", "selectors", "trainers", "evaluators")  # what a profile holds options for
-_KINDS = "indicator, selector, trainer or evaluator"
+GROUPS: Mapping[str, type] = {  # what a profile holds options for
+    "indicators": Indicator,
+    "selectors": Selector,
+    "trainers": Trainer,
+    "evaluators": Evaluator,
+    "searchers": Searcher,
+}
+_KINDS = "indicator, selector, trainer, evaluator or searcher"
 
 
 @dataclass(frozen=True)
@@ -58,13 +65,21 @@ class Profile:
         cls = plugins.load("evaluators", name, Evaluator)
         return self._build(cls, plugins.spelling("evaluators", name), {})
 
+    def searcher(self, name: str) -> Searcher:
+        """Build one searcher's config from the profile's options."""
+        cls = plugins.load("searchers", name, Searcher)
+        return self._build(cls, plugins.spelling("searchers", name), {})
+
     def _build(self, cls: type[Plugin], name: str, inputs: Mapping[str, Any]) -> Plugin:
         fields = {f.name for f in dataclasses.fields(cls)} - set(inputs)  # type: ignore[arg-type]
         hints = typing.get_type_hints(cls)
         values = dict(inputs)
         for option, value in self.options.get(name, {}).items():
             if option not in fields:
-                raise UsageError(plugins.unknown(f"option of {name}", option, sorted(fields)))
+                known = _options_of(name) - set(inputs)
+                if option in known:  # of another plug-in of that name
+                    continue
+                raise UsageError(plugins.unknown(f"option of {name}", option, sorted(known)))
             values[option] = _coerce(value, hints[option], f"{name}.{option}")
         return cls(**values)
 
@@ -124,28 +139,42 @@ class Profile:
 
     def _check(self, name: str) -> None:
         """Build what an option table is about. Raises UsageError for an option it does not take."""
-        if name in plugins.names("indicators"):
-            self.indicator(name)
-        elif name in plugins.names("selectors"):
-            self.selector(name)
-        elif name in plugins.names("trainers"):
-            self.trainer(name, ModelRef("starter:lm"))
-        else:
-            self.evaluator(name)
+        for group in GROUPS:
+            if name not in plugins.names(group):
+                continue
+            if group == "trainers":
+                self.trainer(name, ModelRef("starter:lm"))
+            else:
+                getattr(self, group.removesuffix("s"))(name)
 
     def _option_table(self, name: str) -> str:
-        """Return the plug-in that a name stands for; a column is its indicator's."""
+        """Return the plug-in that a name stands for; a column is its indicator's.
+
+        A column goes before a selector of its name.
+        """
+        if plugins.spelling("indicators", name) in plugins.names("indicators"):
+            return plugins.spelling("indicators", name)
+        owners = self.column_owners()
+        if name in owners:
+            return owners[name]
         for group in GROUPS:
             if plugins.spelling(group, name) in plugins.names(group):
                 return plugins.spelling(group, name)
-        owners = self.column_owners()
-        if name not in owners:
-            raise UsageError(plugins.unknown(_KINDS, name, _known_tables()))
-        return owners[name]
+        raise UsageError(plugins.unknown(_KINDS, name, _known_tables()))
 
 
 def _known_tables() -> list[str]:
     return [name for group in GROUPS for name in plugins.names(group)]
+
+
+def _options_of(name: str) -> set[str]:
+    """Return the options of every plug-in of a name: a selector and a searcher may share one."""
+    return {
+        item.name
+        for group, base in GROUPS.items()
+        if name in plugins.names(group)
+        for item in dataclasses.fields(plugins.load(group, name, base))
+    }
 
 
 def load_profile(name: str, settings: Iterable[str] = ()) -> Profile:

@@ -225,6 +225,57 @@ class Evaluator(Identified, ABC):
         """Return the loss on every set, in order; lower is better."""
 
 
+# ── size search ─────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class SizeRange:
+    """The sizes that may be proposed, both ends included, and the most seeds that one may get."""
+
+    minimum: int
+    maximum: int
+    seeds: int = 1
+
+
+class Search(Protocol):
+    """A search going on: it proposes sizes and is told what they led to."""
+
+    def ask(self) -> int | None:
+        """Return the next size to measure.
+
+        None while nothing can be proposed before an earlier proposal is told; None with nothing
+        left to tell is the end. A size proposed again is to be measured with further seeds.
+        """
+        ...
+
+    def tell(self, size: int, loss: float, cost: float) -> None:
+        """Take the mean loss over all seeds of a size so far, lower is better, NaN: diverged.
+
+        cost: examples that measuring it took, repeats counted. A size that was not asked for may
+        be told as well; it is used or passed over.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Searcher(ABC):
+    """One way of finding the size at which the loss is lowest.
+
+    A search repeats its proposals for the same range, seed and told losses. requires: importable
+    packages of the extra `search`. open_ended: it does not come to an end by itself for a long
+    time, and whoever asks decides when to stop. seeds_per_ask: seeds measured for one proposal;
+    None takes all that a size may get.
+    """
+
+    requires: ClassVar[tuple[str, ...]] = ()
+    open_ended: ClassVar[bool] = False
+    seeds_per_ask: ClassVar[int | None] = None
+
+    @abstractmethod
+    def open(self, sizes: SizeRange, *, seed: int) -> Search:
+        """Begin a search."""
+
+
 # ── engines ─────────────────────────────────────────────────────────────────────────────────
 
 
