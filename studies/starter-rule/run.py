@@ -5,7 +5,7 @@
 Trains the starter LM, and a GPT-NeoX of its size, on subsets of seven sources; fits rules; checks
 them on subsets of sources that no fit saw. Stop it and run it again: what was trained is kept, in
 the scratch folder and, as text, in `results/trained.parquet`, so that a fresh clone does not train
-it again. `--only mixture` does one part. The tables and plots are written to `results/`.
+it again. `--only mixture` does one part. `report.py` makes tables and plots of `results/`.
 """
 
 from __future__ import annotations
@@ -38,12 +38,13 @@ class Part:
     base: str = "starter"
     noise: int = 0
     seed: int = 1
+    mtbench: bool = False
 
 
 PARTS = (
-    Part("mixture", "pool", "mixture", COUNT, noise=NOISE),
+    Part("mixture", "pool", "mixture", COUNT, noise=NOISE, mtbench=True),
     Part("stratified", "pool", "stratified", COUNT, seed=2),
-    Part("unseen", "unseen", "mixture", UNSEEN, seed=3),
+    Part("unseen", "unseen", "mixture", UNSEEN, seed=3, mtbench=True),
     Part("neox-mixture", "pool", "mixture", COUNT, base="gpt_neox"),
     Part("neox-stratified", "pool", "stratified", COUNT, base="gpt_neox", seed=2),
 )
@@ -71,12 +72,13 @@ def run_part(part: Part, folder: Path, options: argparse.Namespace) -> None:
     """Train what is missing of one part and write its table."""
     base = part.base if part.base == "starter" else str(options.neox)
     print(f"── {part.name}", flush=True)
+    reported = ["report", "mtbench"] if part.mtbench else ["report"]
     try:
         result = im.trials(
             sorted((folder / part.pool).glob("*.jsonl")),
             base_model=base,
             eval=folder / "fit.jsonl",
-            report_eval=[folder / "report.jsonl", folder / "mtbench.jsonl"],
+            report_eval=[folder / f"{name}.jsonl" for name in reported],
             out=options.scratch / f"{part.name}.parquet",
             target=folder / "target.jsonl",
             count=part.count,

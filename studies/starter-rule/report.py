@@ -1,0 +1,383 @@
+"""Tables and plots of the study, from the trials that `run.py` recorded.
+
+    python studies/starter-rule/report.py
+
+Reads `results/*.parquet`, fits rules, and writes `results/report.md`, `results/*.png` and
+`results/rules/`. Parts that are not there yet are left out and named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import pyarrow as pa
+from scipy.stats import rankdata, spearmanr
+
+import instructmine as im
+from instructmine.errors import InstructmineError
+from instructmine.rules.fit import Fit
+from instructmine.rules.linear import LinearRule
+
+RESULTS = Path(__file__).parent / "results"
+PAPERS = (
+    "input_length", "output_length", "reward", "perplexity", "mtld", "knn6",
+    "naturalness", "coherence", "understandability",
+)  # fmt: skip
+PAPER_SIGNS = {  # univariate, InstructMining v1 (arXiv 2307.06290): + raises the loss
+    "perplexity": "+", "mtld": "+", "naturalness": "+", "understandability": "+",
+    "reward": "−", "coherence": "−",
+}  # fmt: skip
+TARGET = "target_similarity"
+PARTS = ("mixture", "stratified", "unseen", "neox-mixture", "neox-stratified")
+RIVALS = ("reward", "output_length", TARGET)
+REPORTED = ("loss:report", "loss:mtbench")
+
+
+def main() -> None:
+    """Write everything."""
+    tables = {
+        part: im.Trials.read(RESULTS / f"{part}.parquet")
+        for part in PARTS
+        if (RESULTS / f"{part}.parquet").exists()
+    }
+    if {"mixture", "stratified"} <= tables.keys():
+        tables["both"] = together(tables["mixture"], tables["stratified"])
+    if {"neox-mixture", "neox-stratified"} <= tables.keys():
+        tables["neox-both"] = together(tables["neox-mixture"], tables["neox-stratified"])
+    (RESULTS / "rules").mkdir(exist_ok=True)
+    fits = {
+        (part, target): fitted(part, table, target)
+        for part, table in tables.items()
+        if part != "unseen"
+        for target in (False, True)
+    }
+    lines = ["# Which examples lower the loss of the starter LM: results", ""]
+    missing = [part for part in PARTS if part not in tables]
+    if missing:
+        lines += [f"Not recorded yet: {', '.join(missing)}.", ""]
+    lines += losses(tables) + signs(fits) + rules(fits) + sources(fits)
+    if "unseen" in tables:
+        lines += carried_over(fits, tables["unseen"]) + other_evals(fits, tables["unseen"])
+    if "neox-mixture" in tables:
+        lines += across_models(tables, fits)
+    (RESULTS / "report.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    plot_signs(fits)
+    plot_curves(fits)
+
+
+def together(first: im.Trials, second: im.Trials) -> im.Trials:
+    """Return the trials of two designs as one table, with names of their own."""
+    shared = [name for name in first.table.column_names if name in second.table.column_names]
+    numbers = pa.array(second.column("trial").astype(np.int64) + 1000)
+    place = shared.index("trial")
+    other = second.table.select(shared).set_column(place, "trial", numbers)
+    table = pa.concat_tables([first.table.select(shared), other], promote_options="permissive")
+    return im.Trials(table, recipes=first.recipes, about=first.about)
+
+
+def fitted(part: str, table: im.Trials, target: bool) -> Fit | None:
+    """Fit a rule on one part, with or without similarity to the target as a candidate."""
+    name = f"{part}{'-target' if target else ''}"
+    columns = (*PAPERS, TARGET) if target else PAPERS
+    try:
+        return im.fit(table, indicators=columns, out=RESULTS / "rules" / f"{name}.json", name=name)
+    except InstructmineError as error:
+        print(f"{name}: {error}")
+        return None
+
+
+def losses(tables: Mapping[str, im.Trials]) -> list[str]:
+    """How much there is to explain."""
+    rows = []
+    for part, table in tables.items():
+        values = table.column("log_loss")
+        known = values[~np.isnan(values)]
+        noise = table.seed_noise()
+        ceiling = None if noise is None else 1 - noise**2 / known.var(ddof=1)
+        rows.append((part, len(known), known.mean(), known.std(ddof=1), noise, ceiling))
+    return [
+        "## Losses", "",
+        "Log loss of the fit-eval. The noise ceiling is the R² of a perfect rule, given the noise "
+        "between seeds.", "",
+        *markdown(("part", "trials", "mean", "sd", "sd of seeds", "noise ceiling"), rows),
+    ]  # fmt: skip
+
+
+def signs(fits: Mapping[tuple[str, bool], Fit | None]) -> list[str]:
+    """Each indicator alone: the slope's sign and Spearman, beside the paper's sign."""
+    parts = [part for part, target in fits if target and fits[part, True]]
+    rows: list[Sequence[Any]] = []
+    for name in (*PAPERS, TARGET):
+        row: list[Any] = [f"`{name}`", PAPER_SIGNS.get(name, "")]
+        for part in parts:
+            found = fits[part, True]
+            assert found is not None
+            one = {item.coefficient.name: item for item in found.analysis.univariate}.get(name)
+            row.append(None if one is None else effect(one))
+        rows.append(row)
+    return [
+        "## Each indicator alone", "",
+        "Sign of the slope on log loss (0: the 95 % interval holds zero) and Spearman's ρ. "
+        "+ raises the loss.", "",
+        *markdown(("indicator", "paper (v1)", *parts), rows),
+    ]  # fmt: skip
+
+
+def effect(one: Any) -> str:  # noqa: ANN401
+    """Sign and rank correlation of a univariate fit."""
+    slope = one.coefficient
+    sign = "0" if slope.low <= 0 <= slope.high else "+" if slope.value > 0 else "−"
+    return f"{sign} {one.spearman:+.2f}"
+
+
+def rules(fits: Mapping[tuple[str, bool], Fit | None]) -> list[str]:
+    """The chosen rules and how well they predict held-out trials."""
+    rows = []
+    for (part, target), found in fits.items():
+        if found is None:
+            continue
+        seen = found.evidence
+        rows.append(
+            (
+                part, "yes" if target else "no", formula(found.candidate), seen["r2"],
+                seen["nested_cv_r2"], seen["noise_ceiling_r2"],
+                seen["other_models_cv_r2"]["ridge"],
+                seen["other_models_cv_r2"]["gradient_boosting"], seen["permutation"]["p"],
+                verdict(found),
+            )
+        )  # fmt: skip
+    header = ("fitted on", "target", "rule (log loss per unit)", "R²", "nested CV-R²", "ceiling",
+              "ridge", "boosting", "permutation p", "verdict")  # fmt: skip
+    return ["## Rules", "", "Aim: nested CV-R² of .6 or more.", "", *markdown(header, rows)]
+
+
+def verdict(found: Fit) -> str:
+    """What `fit` says."""
+    if not found.usable:
+        return "no usable rule"
+    return "knows only the source" if found.verdict.source_only else "usable"
+
+
+def formula(rule: LinearRule) -> str:
+    """The coefficients of a rule."""
+    return " ".join(f"{value:+.4g}·{name}" for name, value in rule.coefficients.items())
+
+
+def sources(fits: Mapping[tuple[str, bool], Fit | None]) -> list[str]:
+    """Each source left out in turn."""
+    parts = [key for key, found in fits.items() if found and found.analysis.left_out]
+    names = dict.fromkeys(one.source for key in parts for one in fits[key].analysis.left_out)  # type: ignore[union-attr]
+    rows: list[Sequence[Any]] = []
+    for part, target in parts:
+        found = fits[part, target]
+        assert found is not None
+        by_name = {one.source: one.spearman for one in found.analysis.left_out}
+        known = [value for value in by_name.values() if value is not None]
+        mean = float(np.mean(known)) if known else None
+        rows.append((part, "yes" if target else "no", *(by_name.get(one) for one in names), mean))
+    return [
+        "## Each source left out", "",
+        "Spearman of predicted and actual log loss: chosen and fitted where a source is rare, "
+        "tested where it is common. Aim: .6 or more.", "",
+        *markdown(("fitted on", "target", *names, "mean"), rows),
+    ]  # fmt: skip
+
+
+def carried_over(fits: Mapping[tuple[str, bool], Fit | None], unseen: im.Trials) -> list[str]:
+    """Predicted against actual on subsets of sources that no fit saw, beside single indicators."""
+    actual = unseen.column("log_loss")
+    rows: list[Sequence[Any]] = []
+    drawn = {}
+    for (part, target), found in fits.items():
+        if found is None or part.startswith("neox"):
+            continue
+        predicted = predictions(found.candidate, unseen)
+        drawn[rule_name(part, target)] = predicted
+        offset = float(np.mean(predicted - actual))
+        rows.append((rule_name(part, target), *agreement(predicted, actual), offset))
+    for name in RIVALS:
+        sign = -1.0  # more reward, length or similarity is held to be better
+        rows.append((f"`{name}` alone", *agreement(sign * unseen.column(name), actual), None))
+    plot_unseen(drawn, actual)
+    return [
+        "## Sources that no fit saw", "",
+        f"{len(actual)} subsets of Code-Alpaca, GPTeacher's Toolformer and rasbt's set. Spearman "
+        "of predicted and actual log loss, with a 95 % bootstrap interval over subsets, and the "
+        "mean of predicted minus actual.", "",
+        *markdown(("predictor", "Spearman", "low", "high", "offset"), rows),
+    ]  # fmt: skip
+
+
+def rule_name(part: str, target: bool) -> str:
+    """How a fitted rule is called in tables and plots."""
+    return f"rule of {part}{', with target' if target else ''}"
+
+
+def other_evals(fits: Mapping[tuple[str, bool], Fit | None], unseen: im.Trials) -> list[str]:
+    """The same predictions against losses on evals that were never fitted on."""
+    rows: list[Sequence[Any]] = []
+    known = [name for name in REPORTED if name in unseen.table.column_names]
+    for (part, target), found in fits.items():
+        if found is None or part.startswith("neox"):
+            continue
+        predicted = predictions(found.candidate, unseen)
+        found_on = [correlation(predicted, unseen.column(name)) for name in known]
+        rows.append((rule_name(part, target), *found_on))
+    for name in RIVALS:
+        found_on = [correlation(-unseen.column(name), unseen.column(one)) for one in known]
+        rows.append((f"`{name}` alone", *found_on))
+    return [
+        "### Other evals", "",
+        "Spearman on the same subsets, with losses on evals that nothing was fitted on.", "",
+        *markdown(("predictor", *known), rows),
+    ]  # fmt: skip
+
+
+def across_models(
+    tables: Mapping[str, im.Trials], fits: Mapping[tuple[str, bool], Fit | None]
+) -> list[str]:
+    """Do two architectures agree on which subsets are good, and on the rule?"""
+    rows: list[Sequence[Any]] = []
+    for part in ("mixture", "stratified"):
+        if f"neox-{part}" not in tables:
+            continue
+        ours, other = by_subset(tables[part]), by_subset(tables[f"neox-{part}"])
+        shared = sorted(ours.keys() & other.keys())
+        a, b = (np.array([one[key] for key in shared]) for one in (ours, other))
+        found = fits[part, False]
+        moved = None
+        if found is not None:
+            moved = correlation(predictions(found.candidate, tables[f"neox-{part}"]),
+                                tables[f"neox-{part}"].column("log_loss"))  # fmt: skip
+        rows.append((part, len(shared), correlation(a, b), moved))
+        plot_models(part, a, b)
+    return [
+        "## A second architecture", "",
+        "Spearman between the log losses that the Llama and the GPT-NeoX are left with by the same "
+        "subsets, and between the Llama's rule and the GPT-NeoX's losses.", "",
+        *markdown(("design", "subsets", "losses", "the Llama's rule"), rows),
+    ]  # fmt: skip
+
+
+def by_subset(table: im.Trials) -> dict[str, float]:
+    """Subset → log loss, its first seed's."""
+    out: dict[str, float] = {}
+    names = table.table.column("subset").to_pylist()
+    for name, value in zip(names, table.column("log_loss"), strict=True):
+        if not np.isnan(value):
+            out.setdefault(name, float(value))
+    return out
+
+
+def predictions(rule: LinearRule, table: im.Trials) -> np.ndarray:
+    """Predicted log loss of every trial."""
+    slopes = np.array(list(rule.coefficients.values()))
+    return np.asarray(rule.intercept + table.matrix(rule.columns) @ slopes)
+
+
+def correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Spearman's rank correlation over trials that have both."""
+    known = ~(np.isnan(first) | np.isnan(second))
+    return float(spearmanr(first[known], second[known]).statistic)
+
+
+def agreement(first: np.ndarray, second: np.ndarray, resamples: int = 2000) -> tuple[float, ...]:
+    """Spearman with its bootstrap interval over trials."""
+    known = ~(np.isnan(first) | np.isnan(second))
+    a, b = first[known], second[known]
+    rng = np.random.default_rng(0)
+    draws = rng.integers(0, len(a), (resamples, len(a)))
+    found = [np.corrcoef(rankdata(a[one]), rankdata(b[one]))[0, 1] for one in draws]
+    return correlation(a, b), *(float(np.nanquantile(found, q)) for q in (0.025, 0.975))
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
+    """Lines of a Markdown table."""
+    body = [[cell(value) for value in row] for row in rows]
+    return [
+        "| " + " | ".join(header) + " |",
+        "|" + "---|" * len(header),
+        *("| " + " | ".join(row) + " |" for row in body),
+        "",
+    ]
+
+
+def cell(value: Any) -> str:  # noqa: ANN401
+    """One cell: numbers with three digits, nothing for None."""
+    if value is None:
+        return ""
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def plot_signs(fits: Mapping[tuple[str, bool], Fit | None]) -> None:
+    """Spearman of each indicator alone, one colour per part."""
+    known = {part: found for (part, target), found in fits.items() if target and found}
+    names = (*PAPERS, TARGET)
+    figure, axes = plt.subplots(figsize=(8, 4.5), constrained_layout=True)
+    width = 0.8 / max(len(known), 1)
+    for number, (part, found) in enumerate(known.items()):
+        values = {one.coefficient.name: one.spearman for one in found.analysis.univariate}
+        places = np.arange(len(names)) + (number - (len(known) - 1) / 2) * width
+        axes.barh(places, [values.get(name, np.nan) for name in names], width, label=part)
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_xlabel("Spearman with log loss (negative: more of it, lower loss)")
+    axes.legend()
+    save(figure, "indicators")
+
+
+def plot_curves(fits: Mapping[tuple[str, bool], Fit | None]) -> None:
+    """CV-R² against the number of trials."""
+    figure, axes = plt.subplots(figsize=(6, 4), constrained_layout=True)
+    for (part, target), found in fits.items():
+        if found is None or target:
+            continue
+        curve = found.analysis.learning_curve
+        axes.plot(curve.trials, curve.cv_r2, marker="o", label=part)
+    axes.axhline(0.6, color="gray", linestyle=":", label="aim")
+    axes.set_xlabel("trials")
+    axes.set_ylabel("CV-R², columns chosen anew")
+    axes.legend()
+    save(figure, "learning-curve")
+
+
+def plot_unseen(drawn: Mapping[str, np.ndarray], actual: np.ndarray) -> None:
+    """Predicted against actual on unseen sources."""
+    figure, axes = plt.subplots(
+        1, len(drawn), figsize=(3.2 * len(drawn), 3.4), sharey=True, constrained_layout=True,
+        squeeze=False,
+    )  # fmt: skip
+    for place, (name, predicted) in zip(axes[0], drawn.items(), strict=True):
+        place.scatter(predicted, actual, s=14)
+        place.set_title(f"{name}\nρ = {correlation(predicted, actual):.2f}", fontsize=9)
+        place.set_xlabel("predicted log loss")
+    axes[0][0].set_ylabel("actual log loss")
+    save(figure, "unseen")
+
+
+def plot_models(part: str, ours: np.ndarray, other: np.ndarray) -> None:
+    """Losses of the same subsets on two architectures."""
+    figure, axes = plt.subplots(figsize=(4, 4), constrained_layout=True)
+    axes.scatter(ours, other, s=12)
+    axes.set_xlabel("log loss, Llama")
+    axes.set_ylabel("log loss, GPT-NeoX")
+    axes.set_title(f"{part}: ρ = {correlation(ours, other):.2f}")
+    save(figure, f"models-{part}")
+
+
+def save(figure: Any, name: str) -> None:  # noqa: ANN401
+    """Write a plot."""
+    figure.savefig(RESULTS / f"{name}.png", dpi=110)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()
