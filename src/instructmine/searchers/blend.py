@@ -32,7 +32,7 @@ class Blend(Searcher):
     resolution: two sizes whose ratio is below this count as one, for no loss can tell them apart;
     FLAML takes steps of less than 1 %. A proposal that falls on a measured one is answered with
     its loss.
-    patience: so many proposals in a row without a new size end the search.
+    repeats: so many proposals in a row without a new size end the search.
     """
 
     requires: ClassVar[tuple[str, ...]] = ("flaml", "optuna")
@@ -40,13 +40,13 @@ class Blend(Searcher):
 
     ends: bool = True
     resolution: float = 1.05
-    patience: int = 30
+    repeats: int = 30
 
     def __post_init__(self) -> None:
-        """Refuse a resolution below 1 and no patience at all."""
+        """Refuse a resolution below 1 and no repeats at all."""
         if not 1 <= self.resolution < math.inf:
             raise UsageError(f"blend.resolution must be 1 or more, not {self.resolution}")
-        check_number("blend.patience", self.patience)
+        check_number("blend.repeats", self.repeats)
 
     def open(self, sizes: SizeRange, *, seed: int) -> Search:
         """Begin: FLAML's own draws come from the seed."""
@@ -57,7 +57,7 @@ class _Blending:
     """FLAML's search, one proposal at a time, on sizes of the resolution."""
 
     def __init__(self, options: Blend, sizes: SizeRange, seed: int) -> None:
-        self.patience = options.patience
+        self.repeats = options.repeats
         self.sizes = sizes
         self.steps = _steps(sizes, options.resolution)
         self.told: dict[int, tuple[float, float]] = {}  # size → loss, cost
@@ -65,7 +65,7 @@ class _Blending:
         self.count = 0
         self.ended = False
         with _quiet():
-            from flaml.tune import lograndint
+            from flaml.tune.sample import lograndint
             from flaml.tune.searcher.blendsearch import BlendSearch
 
             self.flaml = BlendSearch(
@@ -84,7 +84,7 @@ class _Blending:
         """Return a size that was not measured yet; None while one waits to be told."""
         if self.waiting or self.ended:
             return None
-        for _ in range(self.patience):
+        for _ in range(self.repeats):
             self.count += 1
             name = str(self.count)
             with _quiet():

@@ -61,12 +61,15 @@ class _Rungs:
             self.losses[size] = math.inf if math.isnan(loss) else loss
 
     def _climb(self) -> None:
-        """Keep the better half, the smaller of equals, and ask for its further seeds."""
+        """Keep the better half, best first, and ask for its further seeds.
+
+        Where a budget ends in the middle of a rung, it is the best that have got their seeds.
+        """
         alive = [size for size in self.arms if math.isfinite(self.losses.get(size, math.inf))]
         more = min(2 * self.seeds, self.most) - self.seeds
         if not alive or more == 0:
             return
         half = math.ceil(len(self.arms) / 2)
-        self.arms = sorted(sorted(alive, key=lambda size: (self.losses[size], size))[:half])
+        self.arms = sorted(alive, key=lambda size: (self.losses[size], size))[:half]
         self.seeds += more
         self.left = self.arms * more
