@@ -87,6 +87,17 @@ def test_a_curve_that_rises_and_falls_gives_the_first_crossing():
     assert curve.multiplier(1.0, 1.0).times == pytest.approx(8.0)
 
 
+def test_a_budget_of_random_alone_is_only_a_point_of_its_curve():
+    rng = np.random.default_rng(8)
+    larger = Arm("random", 400, {"e": losses(rng, 0.6)}, draws=True)
+    arms = [*arms_of(rng, {"rule": 0.5}, budget=100), larger]
+    found = contrasts(arms)
+    assert {one.budget for one in found} == {100}
+    (rule,) = [one for one in found if one.strategy == "rule"]
+    assert rule.multiplier is not None and rule.multiplier.bound == ""
+    assert 2 < rule.multiplier.times < 4
+
+
 def test_the_full_pool_ends_the_curve():
     rng = np.random.default_rng(4)
     arms = [

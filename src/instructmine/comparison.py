@@ -106,11 +106,12 @@ def contrasts(arms: Sequence[Arm], whole: int | None = None) -> list[Contrast]:
     by budget; random varies by its draw too and keeps its own variance.
 
     Args:
-        arms: strategies × budgets; each budget has an arm of random with two seeds or more.
+        arms: strategies × budgets; each budget has an arm of random with two seeds or more. A
+            budget that random alone has is a point of its curve and nothing else.
         whole: budget of the full pool, whose arm ends random's curve where there is one.
     """
     references = {arm.budget: arm for arm in arms if arm.strategy == RANDOM}
-    budgets = sorted(budget for budget in references if budget is not None)
+    budgets = _compared(arms)
     found: list[Contrast] = []
     for name in arms[0].losses:
         curve = _curve(arms, name, whole)
@@ -122,6 +123,13 @@ def contrasts(arms: Sequence[Arm], whole: int | None = None) -> list[Contrast]:
         ]
         found += _judged(own)
     return found
+
+
+def _compared(arms: Sequence[Arm]) -> list[int]:
+    """Return the budgets that something is compared at; all of them where there is only random."""
+    others = {arm.budget for arm in arms if arm.strategy != RANDOM}
+    wanted = others - {None} or {arm.budget for arm in arms}
+    return sorted(budget for budget in wanted if budget is not None)
 
 
 def _contrast(

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from instructmine.comparison import Contrast, in_one_sentence
+from instructmine.curves import SizeCurve
 from instructmine.errors import UsageError
 from instructmine.pool import PoolRow, RowSource
 from instructmine.scores import ScoreTable
@@ -136,8 +137,57 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class SizeSearch:
+    """What `search` found: how many examples of the ranked pool to train on.
+
+    curves: ranking → eval set → loss against size; the ranking and the set that was searched by
+    come first. summary: what `search.json` holds. trials: one row per training.
+    """
+
+    curves: Mapping[str, Mapping[str, SizeCurve]]
+    summary: Mapping[str, Any]
+    trials: Trials
+    manifest: Mapping[str, Any]
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """The size to take: the smallest no worse than the best beyond noise."""
+        return int(self.summary["size"])
+
+    @property
+    def eval(self) -> str:
+        """Name of the set that was searched by."""
+        return next(iter(next(iter(self.curves.values()))))
+
+    @property
+    def curve(self) -> SizeCurve:
+        """Loss against size on that set."""
+        return next(iter(self.curves.values()))[self.eval]
+
+    def explain(self) -> list[str]:
+        """Say in a few sentences what was found, how sure it is, and why the search ended."""
+        found, cost = self.summary, self.summary["cost"]
+        low, high = found["best_interval"]
+        if found["size"] == found["best"]:
+            why = "it has the lowest loss, and every smaller one is worse by more than noise"
+        else:
+            why = (
+                f"the smallest no worse than {found['best']:,}, the lowest, by more than a "
+                "standard error"
+            )
+        return [
+            f"train on {found['size']:,} examples: {why}",
+            f"the best size lies between {low:,} and {high:,} (95 %)",
+            found["shape"]["explained"],
+            f"{cost['trials']} trainings, {cost['tokens']:,} tokens, "
+            f"{cost['seconds'] / 60:,.1f} minutes; stopped: {found['stopped']}",
+        ]
+
+
+@dataclass(frozen=True)
 class TrialPlan:
-    """What a run of trials would do (`trials --dry-run`, `compare --dry-run`).
+    """What a run of trials would do (`--dry-run` of `trials`, `compare` and `search`).
 
     rows: readable pool rows. trials, finished: rows of the table, and those already in the work
     folder. seconds_each, seconds: measured on this machine, for one trial and for what is

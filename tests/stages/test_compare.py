@@ -116,6 +116,11 @@ def test_several_sizes_give_a_data_multiplier(call):
     assert by_strategy(result, size=8)["full"]["multiplier"] is None
 
 
+def test_random_alone_is_trained_at_further_sizes(call):
+    result = call(random_size=[16, 32])
+    assert {row["size"] for row in result.table.to_pylist()} == {8}
+
+
 def test_a_second_run_trains_nothing(call, monkeypatch):
     first = call()
     monkeypatch.setattr("instructmine.trainers.sft.Sft.train", None)
@@ -199,7 +204,8 @@ def test_a_rule_is_not_judged_on_what_it_was_fitted_on(call, evals, tmp_path, ti
     ("options", "words"),
     [
         ({"size": 41}, "41"),
-        ({"size": 0}, "--size must be 1 or more"),
+        ({"size": 0}, "--size and --random-size must be 1 or more"),
+        ({"random_size": [50]}, "50"),
         ({"seeds": 1}, "--seeds must be 2 or more"),
         ({"match": "money"}, "cannot match by 'money'"),
         ({"strategies": ["longst"]}, "did you mean longest"),

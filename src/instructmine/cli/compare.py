@@ -21,6 +21,10 @@ def compare(
         typer.Option("--eval", help="Prompts with references to measure on: FILE or NAME=FILE."),
     ],
     size: Annotated[list[int], typer.Option(help="Rows to choose; may be repeated.")],
+    random_size: Annotated[
+        list[int] | None,
+        typer.Option(help="Further sizes of random alone: what `worth` is read from."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Parquet file to write the table to.")
     ] = None,
@@ -73,6 +77,7 @@ def compare(
             base_model=base_model,
             eval=evaluation,
             size=size,
+            random_size=random_size or (),
             out=out,
             strategies=o.split_names(strategies),
             rule=rule,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from instructmine.comparison import BASE, FULL
+from instructmine.comparison import BASE, FULL, RANDOM
 from instructmine.errors import UsageError
 from instructmine.stages._budget import Budget
 from instructmine.stages._cost import scoring_seconds
@@ -41,20 +41,25 @@ class Choice:
 
 @dataclass(frozen=True)
 class Round:
-    """How a comparison is matched and repeated."""
+    """How a comparison is matched and repeated. curve: further sizes of random alone."""
 
     sizes: tuple[int, ...]
     match: str
     seeds: tuple[int, ...]
+    curve: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what gives no comparison."""
         if self.match not in MATCHES:
             raise UsageError(f"cannot match by '{self.match}'; by {', '.join(MATCHES)}")
-        if not self.sizes or self.sizes[0] < 1:
-            raise UsageError("--size must be 1 or more")
+        if not self.sizes or min(*self.sizes, *self.curve, 1) < 1:
+            raise UsageError("--size and --random-size must be 1 or more")
         if len(self.seeds) < 2:
             raise UsageError("--seeds must be 2 or more: one seed says nothing about another")
+
+    def sizes_of(self, name: str) -> tuple[int, ...]:
+        """Return the sizes that a strategy is trained at."""
+        return tuple(sorted({*self.sizes, *self.curve})) if name == RANDOM else self.sizes
 
     def budget(self, scored: ScoredPool, size: int) -> Budget:
         """Return what may be spent at a size: rows, or the tokens of that many average rows."""
@@ -101,7 +106,9 @@ def _ranked(
 ) -> Iterator[Choice]:
     draws = name in DRAWN
     tokens = scored.tokens[scored.free]
-    limit = max(how.budget(scored, size).limit(len(scored.index), tokens) for size in how.sizes)
+    limit = max(
+        how.budget(scored, size).limit(len(scored.index), tokens) for size in how.sizes_of(name)
+    )
     started = time.perf_counter()
     orders = [
         scored.order(one, seed=seed, limit=limit)
@@ -125,7 +132,7 @@ def _prefixes(
     draws: bool = False,
     select_seconds: float = 0.0,
 ) -> Iterator[Choice]:
-    for size in how.sizes:
+    for size in how.sizes_of(name):
         budget = how.budget(scored, size)
         rows = [_prefix(name, scored, order, budget, size) for order in orders]
         trainings = tuple(Training(p, s) for p, s in zip(rows, how.seeds, strict=True))

@@ -70,6 +70,7 @@ def compare(
     base_model: str,
     eval: str | Path | Sequence[str | Path],
     size: int | Sequence[int],
+    random_size: Sequence[int] = (),
     out: str | Path | None = None,
     strategies: Sequence[str] = (),
     rule: str | None = None,
@@ -98,7 +99,9 @@ def compare(
         base_model: causal LM to fine-tune: `starter`, a folder or a hub id.
         eval: files of prompts with references to measure on, or NAME=FILE; nothing that a rule
             was fitted on or a size searched by.
-        size: rows to choose; several give random's curve, which the data multiplier is read from.
+        size: rows to choose, one or several.
+        random_size: further sizes at which random alone is trained: the data multiplier is read
+            off its curve.
         out: Parquet file for the table; losses per prompt, a manifest and the rejected rows are
             written beside it.
         strategies: names (`instructmine list strategies`), selectors, `rule:RULE`, ranking files,
@@ -135,7 +138,7 @@ def compare(
     started = time.perf_counter()
     check_table_name(out)
     sizes = (size,) if isinstance(size, int) else tuple(sorted(dict.fromkeys(size)))
-    how = Round(sizes, match, tuple(range(seed, seed + seeds)))
+    how = Round(sizes, match, tuple(range(seed, seed + seeds)), tuple(random_size))
     run = open_run(
         profile=profile, settings=set, target=target, workdir=workdir, engine=engine,
         workers=workers, device=device, threads=share_of_cores(threads, workers),
