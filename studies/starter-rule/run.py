@@ -16,13 +16,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import data
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 import instructmine as im
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+import material  # noqa: E402
+from kept import keep, restore  # noqa: E402
+
 SETTINGS = ("sft.epochs=1", "sft.batch_size=16", "sft.max_length=512")
 SIZE, COUNT, NOISE, UNSEEN = 256, 129, 10, 30
 
@@ -61,8 +61,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[one.name for one in PARTS])
     options = parser.parse_args()
     folder = options.scratch / "data"
-    data.build(options.shared, folder)
-    restore(options.scratch / "work")
+    material.build(options.shared, folder)
+    restore(HERE / "results", options.scratch / "work")
     for part in PARTS:
         if part.name in options.only:
             run_part(part, folder, options)
@@ -95,7 +95,7 @@ def run_part(part: Part, folder: Path, options: argparse.Namespace) -> None:
             progress=every(10),
         )
     finally:
-        keep(options.scratch / "work")
+        keep(options.scratch / "work", HERE / "results")
     assert isinstance(result, im.TrialRun)
     result.trials.write(HERE / "results" / f"{part.name}.parquet")
 
@@ -108,32 +108,6 @@ def every(step: int) -> Callable[[str, int, int], None]:
             sys.stderr.write(f"{what}: {done}/{total}\n")
 
     return report
-
-
-def keep(work: Path) -> None:
-    """Write every finished training and its losses into one file of the repository."""
-    files = sorted(path for path in (work / "trials").glob("*/*.json"))
-    table = pa.table(
-        {
-            "trial": [path.parent.name for path in files],
-            "file": [path.name for path in files],
-            "text": [path.read_text(encoding="utf-8") for path in files],
-        }
-    )
-    (HERE / "results").mkdir(exist_ok=True)
-    pq.write_table(table, HERE / "results/trained.parquet", compression="zstd")
-
-
-def restore(work: Path) -> None:
-    """Put what the repository holds where `trials` looks for it."""
-    kept = HERE / "results/trained.parquet"
-    if not kept.exists():
-        return
-    for row in pq.read_table(kept).to_pylist():
-        path = work / "trials" / row["trial"] / row["file"]
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(row["text"], encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Pool, eval sets and target of the study, made from public files; every split by a fixed hash.
+"""Pools, eval sets and targets of the studies, made from public files; splits by a fixed hash.
 
 Each source is one JSONL file of `prompt` and `response`, so that its file name is its name.
 """
@@ -21,17 +21,43 @@ T0_HELD_BACK = 10  # the starter LM never saw every tenth T0 template (training/
 
 
 def build(shared: Path, folder: Path) -> None:
-    """Write everything under `folder`; what is there already is written again, the same."""
-    train = shared / "data/train"
+    """Write what the rule study needs under `folder`, over what is there: the same again."""
     evals, target = self_instruct(shared)
     for name in (*SOURCES, *UNSEEN):
-        rows = sorted(set(_clean(READERS[name](train))), key=lambda pair: _hash("\n".join(pair)))
+        rows = sorted(set(source(name, shared)), key=order)
         kind = "unseen" if name in UNSEEN else "pool"
         write(folder / kind / f"{name}.jsonl", rows[:MOST])
     for name, rows in evals.items():
         write(folder / f"{name}.jsonl", rows)
     write(folder / "target.jsonl", target)
     write(folder / "mtbench.jsonl", mt_bench(shared))
+
+
+def source(name: str, shared: Path) -> Iterator[Pair]:
+    """Yield the rows of a source that every indicator can score."""
+    return _clean(READERS[name](shared / "data/train"))
+
+
+def order(pair: Pair) -> str:
+    """Return where a row stands: in an order that depends on nothing but itself."""
+    return _hash("\n".join(pair))
+
+
+def alpaca_demo(shared: Path, count: int) -> list[Pair]:
+    """Return some of Alpaca's prompts with stronger, longer answers: drop them from the pool."""
+    rows = json.loads((shared / "data/train/alpaca_en_demo_1k.json").read_text(encoding="utf-8"))
+    pairs = [(_joined(row["instruction"], row.get("input") or ""), row["output"]) for row in rows]
+    return sorted(_clean(pairs), key=lambda pair: _hash(pair[0]))[:count]
+
+
+def oasst(shared: Path, count: int) -> list[Pair]:
+    """Return some English first prompts of OpenAssistant's validation part with people's answers."""
+    pairs = []
+    for row in _jsonl(shared / "data/eval/oasst1_validation_prompts.jsonl"):
+        asked = row["input"].removeprefix("### Human:").removesuffix("### Assistant:").strip()
+        if row["lang"] == "en" and "### " not in asked:  # first turns only
+            pairs.append((asked, row["output"].removesuffix("### Human:").strip()))
+    return sorted(set(_clean(pairs)), key=lambda pair: _hash(pair[0]))[:count]
 
 
 def self_instruct(shared: Path) -> tuple[dict[str, list[Pair]], list[Pair]]:
