@@ -51,7 +51,7 @@ def alpaca_demo(shared: Path, count: int) -> list[Pair]:
 
 
 def oasst(shared: Path, count: int) -> list[Pair]:
-    """Return some English first prompts of OpenAssistant's validation part with people's answers."""
+    """Return English first prompts of OpenAssistant's validation part with people's answers."""
     pairs = []
     for row in _jsonl(shared / "data/eval/oasst1_validation_prompts.jsonl"):
         asked = row["input"].removeprefix("### Human:").removesuffix("### Assistant:").strip()

@@ -151,6 +151,17 @@ class SizeCurve:
         error, _ = self._errors((one, other))
         return float(error[0, 1])
 
+    def difference(self, one: Point, other: Point) -> Estimate:
+        """Return how much higher the first's loss is, with the 95 % interval of the difference."""
+        from scipy import stats
+
+        errors, freedom = self._errors((one, other))
+        gap = one.loss - other.loss
+        if one is other:
+            return Estimate(gap, gap, gap)
+        half = float(stats.t.ppf((1 + LEVEL) / 2, freedom[0, 1])) * float(errors[0, 1])
+        return Estimate(gap, gap - half, gap + half)
+
     def estimate(self, point: Point) -> Estimate:
         """Return the loss with its 95 % interval, for other seeds and other prompts."""
         return seeded_mean(point.losses, self.noise)

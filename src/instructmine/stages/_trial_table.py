@@ -38,7 +38,7 @@ def trials_table(
     *,
     design: str,
     sets: Sequence[EvalSet],
-    means: SubsetMeans,
+    means: Callable[[npt.NDArray[np.int64]], Mapping[str, float]],
 ) -> pa.Table:
     """Return one row per trial; see `Trials` for the columns. The first set gives `loss`."""
     names = source_names(index.sources)
