@@ -48,7 +48,7 @@ def kmeans_ours(rows: int, width: int, picks: int) -> Measured:
     """Measure ours: k-means++ and 20 rounds of faiss."""
     import faiss  # noqa: F401
 
-    from instructmine.selectors.cluster_balanced import kmeans
+    from instructmine.kmeans import kmeans
 
     vectors = _data.vectors(rows, width)
     start = time.process_time()
