@@ -291,6 +291,14 @@ def bert_reward(folder, padding_side="right"):
     return _save(BertForSequenceClassification(_bert_config(tokenizer, num_labels=1)), folder)
 
 
+def bert_classifier(folder):
+    """A BERT classifier of two classes."""
+    from transformers import BertForSequenceClassification
+
+    tokenizer = _bert_tokenizer(folder)
+    return _save(BertForSequenceClassification(_bert_config(tokenizer, num_labels=2)), folder)
+
+
 def sentence_bert(folder):
     """BERT, mean pooling, a dense layer and normalising, in sentence-transformers layout."""
     import torch
