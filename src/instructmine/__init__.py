@@ -16,6 +16,7 @@ _HOMES = {
     "select": "instructmine.stages.select",
     "trials": "instructmine.stages.trials",
     "fit": "instructmine.stages.fit",
+    "search": "instructmine.stages.search",
     "compare": "instructmine.stages.compare",
     "explain": "instructmine.stages.explain",
     "listing": "instructmine.stages.listing",
@@ -32,6 +33,7 @@ _HOMES = {
     "Selection": "instructmine.results",
     "Scoring": "instructmine.results",
     "TrialRun": "instructmine.results",
+    "SizeSearch": "instructmine.results",
     "Comparison": "instructmine.results",
     "Plan": "instructmine.results",
     "InstructmineError": "instructmine.errors",
@@ -46,6 +48,7 @@ __all__ = [
     "ScoreTable",
     "Scoring",
     "Selection",
+    "SizeSearch",
     "TrialRun",
     "Trials",
     "__version__",
@@ -56,6 +59,7 @@ __all__ = [
     "load_profile",
     "open_pool",
     "score",
+    "search",
     "select",
     "store_compact",
     "store_info",
@@ -68,7 +72,7 @@ if TYPE_CHECKING:
     from instructmine.errors import InstructmineError
     from instructmine.formats import open_pool
     from instructmine.pool import Example, Message
-    from instructmine.results import Comparison, Plan, Scoring, Selection, TrialRun
+    from instructmine.results import Comparison, Plan, Scoring, Selection, SizeSearch, TrialRun
     from instructmine.rules.fit import Fit
     from instructmine.scores import ScoreTable
     from instructmine.stages.compare import compare
@@ -76,6 +80,7 @@ if TYPE_CHECKING:
     from instructmine.stages.fit import fit
     from instructmine.stages.listing import listing
     from instructmine.stages.score import score
+    from instructmine.stages.search import search
     from instructmine.stages.select import select
     from instructmine.stages.store import store_compact, store_info, store_prune
     from instructmine.stages.trials import trials

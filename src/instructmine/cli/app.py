@@ -12,6 +12,7 @@ from instructmine.cli.explain import explain
 from instructmine.cli.fit import fit
 from instructmine.cli.listing import list_names
 from instructmine.cli.score import score
+from instructmine.cli.search import search
 from instructmine.cli.select import select
 from instructmine.cli.store import app as store_app
 from instructmine.cli.trials import trials
@@ -45,6 +46,7 @@ app.command("score")(score)
 app.command("select")(select)
 app.command("trials")(trials)
 app.command("fit")(fit)
+app.command("search")(search)
 app.command("compare")(compare)
 app.command("list")(list_names)
 app.command("explain")(explain)

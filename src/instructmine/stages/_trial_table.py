@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from instructmine.designs import Subset
 from instructmine.evals import EvalSet
 from instructmine.identity import ids_digest
 from instructmine.stages._index import PoolIndex
-from instructmine.stages._means import SubsetMeans
 from instructmine.stages._trial import TrialResult
 from instructmine.trial_table import OTHER_LOSS, SOURCE
 
