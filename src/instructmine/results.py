@@ -170,7 +170,9 @@ class SizeSearch:
         found, cost = self.summary, self.summary["cost"]
         low, high = found["best_interval"]
         if found["size"] == found["best"]:
-            why = "it has the lowest loss, and every smaller one is worse by more than noise"
+            why = "the lowest loss, and every smaller size is worse by more than a standard error"
+            if found["size"] == min(self.curve.sizes):
+                why = "the lowest loss, at the smallest size tried"
         else:
             why = (
                 f"the smallest no worse than {found['best']:,}, the lowest, by more than a "
