@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from instructmine import plugins
-from instructmine.contracts import Evaluator, Indicator, Searcher, Selector, Trainer
+from instructmine.contracts import Evaluator, Indicator, Judge, Searcher, Selector, Trainer
 from instructmine.errors import UsageError
 from instructmine.modelref import ModelRef
 from instructmine.plugins import Plugin
@@ -30,8 +30,9 @@ GROUPS: Mapping[str, type] = {  # what a profile holds options for
     "trainers": Trainer,
     "evaluators": Evaluator,
     "searchers": Searcher,
+    "judges": Judge,
 }
-_KINDS = "indicator, selector, trainer, evaluator or searcher"
+_KINDS = "indicator, selector, trainer, evaluator, searcher or judge"
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,11 @@ class Profile:
         """Build one searcher's config from the profile's options."""
         cls = plugins.load("searchers", name, Searcher)
         return self._build(cls, plugins.spelling("searchers", name), {})
+
+    def judge(self, name: str) -> Judge:
+        """Build one judge's config from the profile's options."""
+        cls = plugins.load("judges", name, Judge)
+        return self._build(cls, plugins.spelling("judges", name), {})
 
     def _build(self, cls: type[Plugin], name: str, inputs: Mapping[str, Any]) -> Plugin:
         fields = {f.name for f in dataclasses.fields(cls)} - set(inputs)  # type: ignore[arg-type]

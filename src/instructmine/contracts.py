@@ -22,9 +22,11 @@ import numpy.typing as npt
 
 from instructmine.evals import Checkpoint, EvalSet, SetLoss
 from instructmine.modelref import ModelRef
-from instructmine.pool import Example
+from instructmine.pool import Example, Message
 from instructmine.results import Candidates, Ranking
 from instructmine.scores import ScoreTable
+from instructmine.spending import Meter
+from instructmine.verdicts import Answer, Question, Usage, Verdict
 
 FloatArray = npt.NDArray[np.float64]
 IdArray = npt.NDArray[np.bytes_]  # dtype S32: ids as 32 hex digits
@@ -223,6 +225,59 @@ class Evaluator(Identified, ABC):
         self, model: ModelRef, sets: Sequence[EvalSet], *, context: Context
     ) -> tuple[SetLoss, ...]:
         """Return the loss on every set, in order; lower is better."""
+
+
+# ── answers and judges ──────────────────────────────────────────────────────────────────────
+
+
+class Answering(Protocol):
+    """An opened answerer: it holds the model, or the way to it."""
+
+    def answer(self, histories: Sequence[tuple[Message, ...]]) -> Iterator[tuple[int, Answer]]:
+        """Yield (index, answer) in any order; an answer does not depend on its neighbours."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answerer(Identified, ABC):
+    """One model that answers, with how it is sampled; answers are kept by this identity."""
+
+    @abstractmethod
+    def open(self, context: Context, meter: Meter) -> Answering:
+        """Load the model, or check the way to it."""
+
+
+class Judging(Protocol):
+    """An opened judge: it holds the model, or the way to it."""
+
+    def judge(self, questions: Sequence[Question]) -> Iterator[tuple[int, Verdict]]:
+        """Yield (index, verdict) in any order; a question that the meter refuses gets none.
+
+        A reply that cannot be read is asked for once more, then is a verdict with a problem,
+        never a tie.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge(Identified, ABC):
+    """Says which of two answers is better, in the order they are shown, or how good one is.
+
+    A new judge is one file in `judges/`, or an entry point of the group `instructmine.judges`.
+    Its identity holds all that a verdict depends on besides the question: the model and the
+    digest of the prompt. order_free: it weighs each answer by itself. grades: it can grade.
+    """
+
+    order_free: ClassVar[bool] = False
+    grades: ClassVar[bool] = True
+
+    @abstractmethod
+    def open(self, context: Context, meter: Meter) -> Judging:
+        """Load what is needed. Raises InstructmineError where a judge cannot be had at all."""
+
+    @abstractmethod
+    def estimate(self, question: Question) -> Usage:
+        """Estimate what one question takes, without loading anything."""
 
 
 # ── size search ─────────────────────────────────────────────────────────────────────────────

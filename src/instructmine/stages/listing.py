@@ -26,6 +26,7 @@ def listing(kind: str, *, profile: str = "starter") -> Listing:
         "trainers": lambda: _plugins("trainers"),
         "evaluators": lambda: _plugins("evaluators"),
         "searchers": lambda: _plugins("searchers"),
+        "judges": lambda: _plugins("judges"),
         "engines": lambda: _plugins("engines"),
         "formats": _formats,
     }
