@@ -16,8 +16,8 @@ DRAWN = {
 }  # fmt: skip
 """How often a source's answers are drawn, by weight."""
 FAULTS = {
-    "truncated": 3, "off_topic": 3, "off_topic_near": 3, "off_topic_overlap": 4, "repetitive": 6,
-    "looping": 2, "padded": 3, "wrong_language": 1.5, "gibberish": 1, "shuffled": 1.5,
+    "truncated": 3, "off_topic": 3, "off_topic_near": 3, "off_topic_overlap": 4, "repetitive": 3,
+    "looping": 1, "padded": 1.5, "wrong_language": 1.5, "gibberish": 1, "shuffled": 1.5,
     "words_missing": 1.5, "typos": 1, "babble": 1, "derailed": 1.5, "words_substituted": 2,
     "prompt_copied": 2.5, "refusal": 1.5, "empty": 1.5, "too_short": 1.5, "cut_short": 2.5,
     "runs_on": 1.5,
