@@ -18,6 +18,7 @@ _HOMES = {
     "fit": "instructmine.stages.fit",
     "search": "instructmine.stages.search",
     "compare": "instructmine.stages.compare",
+    "iterate": "instructmine.stages.iterate",
     "explain": "instructmine.stages.explain",
     "listing": "instructmine.stages.listing",
     "store_info": "instructmine.stages.store",
@@ -36,6 +37,7 @@ _HOMES = {
     "SizeSearch": "instructmine.results",
     "Comparison": "instructmine.results",
     "Plan": "instructmine.results",
+    "Iteration": "instructmine.results",
     "InstructmineError": "instructmine.errors",
 }
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "Example",
     "Fit",
     "InstructmineError",
+    "Iteration",
     "Message",
     "Plan",
     "ScoreTable",
@@ -55,6 +58,7 @@ __all__ = [
     "compare",
     "explain",
     "fit",
+    "iterate",
     "listing",
     "load_profile",
     "open_pool",
@@ -72,12 +76,21 @@ if TYPE_CHECKING:
     from instructmine.errors import InstructmineError
     from instructmine.formats import open_pool
     from instructmine.pool import Example, Message
-    from instructmine.results import Comparison, Plan, Scoring, Selection, SizeSearch, TrialRun
+    from instructmine.results import (
+        Comparison,
+        Iteration,
+        Plan,
+        Scoring,
+        Selection,
+        SizeSearch,
+        TrialRun,
+    )
     from instructmine.rules.fit import Fit
     from instructmine.scores import ScoreTable
     from instructmine.stages.compare import compare
     from instructmine.stages.explain import explain
     from instructmine.stages.fit import fit
+    from instructmine.stages.iterate import iterate
     from instructmine.stages.listing import listing
     from instructmine.stages.score import score
     from instructmine.stages.search import search

@@ -205,6 +205,43 @@ class TrialPlan:
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` measured and where it wrote it.
+
+    results: JSON-like: `loss`, `judge` and `openllm`, each where it was asked for.
+    prompts: one row per model, prompt and turn, with losses, answers, verdicts and grades.
+    complete: False where a limit kept verdicts from being asked for.
+    """
+
+    results: Mapping[str, Any]
+    prompts: pa.Table
+    manifest: Mapping[str, Any]
+    complete: bool = True
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """What a run of `evaluate` would do (`evaluate --dry-run`).
+
+    losses: (model, eval set) pairs to compute. answers: model → answers to generate. questions,
+    known: verdicts wanted and those already kept. requests, tokens_in, tokens_out, cost: of the
+    rest, estimated; answers that are not there yet are taken to have a typical length. cost is
+    None without prices. tasks: of OpenLLM, per model.
+    """
+
+    losses: int
+    answers: Mapping[str, int]
+    questions: int
+    known: int
+    requests: int
+    tokens_in: int
+    tokens_out: int
+    cost: float | None
+    tasks: int
+
+
+@dataclass(frozen=True)
 class Selection:
     """What `select` decided about every row of the pool, and where it wrote it.
 
@@ -245,3 +282,34 @@ class Selection:
             raise UsageError("this selection was made without its pool; open the pool and fetch")
         sources, rows = (decisions.column(name).to_pylist() for name in ("source", "row"))
         return self.pool.fetch(list(zip(sources, rows, strict=True)))
+
+
+@dataclass(frozen=True)
+class Iteration(Selection):
+    """What `iterate` decided about every row of the pool, and how it came to it.
+
+    decisions: as of a selection, with `round, m, r, q, label, label_source`. rounds: facts of
+    each. classifier: folder of the last one, for the indicator `hardness`.
+    """
+
+    rounds: tuple[Mapping[str, Any], ...] = ()
+    classifier: Path | None = None
+
+
+@dataclass(frozen=True)
+class IterationPlan:
+    """What `iterate` would take at most (`--dry-run`): answers of the model, requests to the judge.
+
+    rows, candidates: readable pool rows, and those that can be chosen. tokens_in, tokens_out, cost:
+    of the requests; cost is None without prices.
+    """
+
+    rows: int
+    candidates: int
+    per_round: int
+    holdout: int
+    answers: int
+    requests: int
+    tokens_in: int
+    tokens_out: int
+    cost: float | None

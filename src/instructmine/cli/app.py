@@ -10,6 +10,7 @@ from instructmine import __version__
 from instructmine.cli.compare import compare
 from instructmine.cli.explain import explain
 from instructmine.cli.fit import fit
+from instructmine.cli.iterate import iterate
 from instructmine.cli.listing import list_names
 from instructmine.cli.score import score
 from instructmine.cli.search import search
@@ -48,6 +49,7 @@ app.command("trials")(trials)
 app.command("fit")(fit)
 app.command("search")(search)
 app.command("compare")(compare)
+app.command("iterate")(iterate)
 app.command("list")(list_names)
 app.command("explain")(explain)
 app.add_typer(store_app, name="store")

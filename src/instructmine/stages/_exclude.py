@@ -46,6 +46,12 @@ class Exclusions:
         for position in np.flatnonzero(rows):
             self.reasons[position] = f"unscorable: {errors[int(position)].as_py() or 'no value'}"
 
+    def gated(self, rows: npt.NDArray[np.bool_], gate: str) -> None:
+        """Exclude rows that do not pass a quality gate."""
+        for position in np.flatnonzero(rows):
+            if self.reasons[position] is None:
+                self.reasons[position] = f"gated: not {gate}"
+
     def contaminated(self, evaluations: Sequence[str | Path]) -> None:
         """Exclude rows whose prompt occurs in one of the evaluation files."""
         if not evaluations:

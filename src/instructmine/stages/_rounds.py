@@ -40,6 +40,8 @@ IntArray = npt.NDArray[np.int64]
 HARD, EASY = "hard", "easy"
 Label = Callable[[IntArray], Sequence[str]]  # rows → "hard", "easy", or why there is no label
 Texts = Callable[[IntArray], Sequence[str]]  # rows → what the classifier reads
+Take = Literal["score", "random"]
+_CHUNK = 8192  # rows whose texts are held at once
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Settings:
     nearest: int = 1
     holdout: int = 100
     diverse: bool = True
-    take: Literal["score", "random"] = "score"
+    take: Take = "score"
     epochs: int = 4
     balanced: bool = False
 
@@ -126,6 +128,7 @@ class Rounds:
     context: Context
     report: Callable[[str, int, int], None] = lambda what, done, total: None
     done: list[Round] = field(default_factory=list)
+    held_labels: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Draw the hold-out, and the clusters that coverage is counted in."""
@@ -143,7 +146,7 @@ class Rounds:
         Raises EvidenceError where the labels teach nothing: all of them are the same, or none
         could be had.
         """
-        held = self._holdout()
+        self.held_labels = held = self._holdout()
         most = self.settings.most_rounds
         while not self._enough():
             number = len(self.done)
@@ -171,14 +174,21 @@ class Rounds:
         """Return the last round's classifier."""
         return ModelRef(str(self._place(len(self.done) - 1) / "classifier"))
 
-    def score(self, rows: IntArray, hard: IntArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Return M, R and Q of rows, by the last classifier and a hard set."""
+    def probability(self, rows: IntArray) -> FloatArray:
+        """Return M of rows by the last classifier."""
         from instructmine.models.classifier import Classifier
 
         model = Classifier.load(self.classifier(), context=self.context)
-        m, _, _ = model.probabilities(self.texts(rows))
+        parts = [
+            model.probabilities(self.texts(rows[start : start + _CHUNK]))[0]
+            for start in range(0, len(rows), _CHUNK)
+        ]
+        return np.concatenate([np.empty(0), *parts])
+
+    def near(self, rows: IntArray, hard: IntArray, m: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return R and Q of rows, given a hard set and their M."""
         r = similarity(self.vectors, rows, hard, nearest=self.settings.nearest)
-        return m, r, combined(np.nan_to_num(m), r, self.settings.alpha)
+        return r, combined(np.nan_to_num(m), r, self.settings.alpha)
 
     def diverse(self, rows: IntArray, number: int, count: int | None = None) -> IntArray:
         """Return the subset V of some rows."""
@@ -205,7 +215,8 @@ class Rounds:
         nothing = np.full(len(subset), np.nan)
         m = r = q = nothing
         if number:
-            m, r, q = self.score(subset, self.hard)
+            m = self.probability(subset)
+            r, q = self.near(subset, self.hard, m)
         score = q if number and self.settings.take == "score" else _draw(self.ids[subset], number)
         rows = best(subset, score, self.ids, self.batch)
         at = np.searchsorted(subset, rows)
@@ -303,6 +314,15 @@ class Rounds:
         }
         ids = [one.decode() for one in self.ids[found.rows].tolist()]
         return {"ids": ids, **scores, "labels": list(found.labels), "facts": found.facts}
+
+
+def check_take(name: str) -> Take:
+    """Return how batches are taken. Raises UsageError for an unknown way."""
+    if name == "score":
+        return "score"
+    if name == "random":
+        return "random"
+    raise UsageError(f"batches are taken by score or random, not by '{name}'")
 
 
 def _hash(one: bytes, seed: int) -> bytes:

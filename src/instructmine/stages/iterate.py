@@ -1,0 +1,379 @@
+"""`iterate`: IterSelectTune (arXiv 2410.13464), the examples that a model still gets wrong.
+
+embed → rounds of draw, answer, judge, learn → the best of the rest without a judge → files.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from filelock import FileLock
+
+from instructmine import formats
+from instructmine.answering import Answers
+from instructmine.contracts import Progress
+from instructmine.files import publish_folder
+from instructmine.identity import digest, ids_digest
+from instructmine.iterselect import best
+from instructmine.judging import Bench
+from instructmine.modelref import ModelRef
+from instructmine.pool import Example, Turn
+from instructmine.results import Iteration, IterationPlan, Ranking
+from instructmine.sampling import Sampling
+from instructmine.spending import Limits
+from instructmine.stages._answerers import answerer_of
+from instructmine.stages._budget import Budget
+from instructmine.stages._exclude import Exclusions
+from instructmine.stages._gate import read_gates
+from instructmine.stages._index import PoolIndex, index_pool
+from instructmine.stages._labels import Labeller, check_ties
+from instructmine.stages._measure import plan, vectors
+from instructmine.stages._ranked import TOKENS
+from instructmine.stages._rounds import HARD, Rounds, Settings, check_take
+from instructmine.stages._run import open_run, provenance
+from instructmine.stages.score import as_sources, beside, describe, score_index
+from instructmine.stages.select import decide, summarise, write_selected
+from instructmine.verdicts import Question, Usage
+
+FRACTION = 0.2  # of the pool: the paper's claim is about a fifth
+
+
+def iterate(
+    pool: str | Path | Sequence[str | Path],
+    *,
+    base_model: str,
+    judge: str = "reward",
+    out: str | Path | None = None,
+    size: int | None = None,
+    fraction: float | None = None,
+    tokens: int | None = None,
+    alpha: float = 0.9,
+    clusters: int = 100,
+    draw: float = 0.15,
+    batch: float = 0.015,
+    rounds: int = 3,
+    most_rounds: int = 10,
+    stop_accuracy: float = 0.95,
+    nearest: int = 1,
+    holdout: int = 100,
+    ties: str = "easy",
+    diverse: bool = True,
+    take: str = "score",
+    classifier: str = "starter:encoder",
+    epochs: int = 4,
+    balanced: bool = False,
+    gate: Sequence[str] = (),
+    decontaminate: Sequence[str | Path] = (),
+    max_new_tokens: int = 256,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    max_requests: int | None = None,
+    max_cost: float | None = None,
+    price_in: float | None = None,
+    price_out: float | None = None,
+    format: str = "same",
+    profile: str = "starter",
+    set: Sequence[str] = (),
+    map: Mapping[str, str] | None = None,
+    seed: int = 0,
+    workdir: str | Path | None = None,
+    engine: str = "local",
+    device: str = "auto",
+    threads: int | None = None,
+    progress: Progress | None = None,
+    dry_run: bool = False,
+) -> Iteration | IterationPlan:
+    """Choose the examples that a base model answers worse than the pool does.
+
+    Args:
+        pool: files, folders or hub dataset ids.
+        base_model: who answers: `starter`, a folder, a hub id, or `endpoint:NAME` for a model
+            behind an OpenAI-compatible server.
+        judge: who compares: one of `instructmine list judges`.
+        out: file to write the chosen rows to, best first; the decisions, a manifest, the rounds
+            and the rejected rows are written beside it.
+        size: budget in rows; at most one of size, fraction and tokens.
+        fraction: budget as a share of the readable pool rows (default: 0.2).
+        tokens: budget in prompt and response tokens.
+        alpha: weight of the classifier against the similarity to the hard ones found so far.
+        clusters: of K-means, from which the diverse subset is drawn evenly.
+        draw: share of the pool that the diverse subset holds.
+        batch: share of the pool that is labelled in a round.
+        rounds: fewest rounds.
+        most_rounds: most rounds.
+        stop_accuracy: on a fresh batch, that ends the rounds.
+        nearest: the similarity is the mean cosine to so many nearest hard rows; 1: the maximum.
+        holdout: random rows that are labelled and never learned, to know how good the labels are.
+        ties: what a tie counts as: "easy", "hard" or "none".
+        diverse: draw from clusters, else at random.
+        take: batches by "score", or at "random" as the control.
+        classifier: encoder that the classifier begins from: `starter:encoder`, a folder, a hub id.
+        epochs: of the classifier, in each round.
+        balanced: both labels weigh alike in its training.
+        gate: conditions that a row must pass, "reward>0", to keep wrong references out.
+        decontaminate: files whose prompts must not occur in the selection.
+        max_new_tokens: of an answer.
+        temperature: 0 takes the likeliest token.
+        top_p: draw from the likeliest tokens that together have this probability.
+        max_requests: to the judge and the endpoint, over all runs.
+        max_cost: of those, with `price_in` and `price_out` per million tokens.
+        price_in: money per million tokens sent.
+        price_out: money per million tokens received.
+        format: "same" or one of `instructmine list formats`.
+        profile: shipped profile or TOML file.
+        set: overrides of the profile, `endpoint.model=NAME`, `embedding.text=prompt`.
+        map: columns of unusual files, {"prompt": …, "response": …}.
+        seed: of clusters, draws, hold-out and classifier.
+        workdir: where scores, answers, verdicts and rounds are kept (default:
+            INSTRUCTMINE_WORKDIR or your cache folder).
+        engine: where jobs run.
+        device: auto, cpu, cuda, cuda:N or mps.
+        threads: CPU threads; None leaves the library's default.
+        progress: called with (what, done, total).
+        dry_run: ask and train nothing; return what it would take.
+
+    Returns:
+        The decision about every row with the rounds and the manifest, or an IterationPlan.
+
+    Raises:
+        InstructmineError: in one line, what is wrong, where, and what to do.
+    """
+    skipped = ("progress", "dry_run")
+    arguments = {name: value for name, value in locals().items() if name not in skipped}
+    started = time.perf_counter()
+    settings = Settings(
+        alpha=alpha, clusters=clusters, draw=draw, batch=batch, rounds=rounds,
+        most_rounds=most_rounds, stop_accuracy=stop_accuracy, nearest=nearest, holdout=holdout,
+        diverse=diverse, take=check_take(take), epochs=epochs, balanced=balanced,
+    )  # fmt: skip
+    if size is None and tokens is None and fraction is None:
+        fraction = FRACTION
+    budget = Budget(size=size, fraction=fraction, tokens=tokens)
+    limits = Limits(max_requests, max_cost, price_in, price_out)
+    sampling = Sampling(
+        max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed
+    )
+    gates = read_gates(gate)
+    formats.check_format(format, out)
+    run = open_run(
+        profile=profile, settings=set, workdir=workdir, engine=engine,
+        device=device, threads=threads, progress=progress,
+    )  # fmt: skip
+    base = ModelRef(classifier)
+    answers = Answers(answerer_of(base_model, sampling), run.workdir, run.context)
+    answers.progress = progress
+    bench = Bench(run.profile.judge(judge), run.workdir, run.context, limits, progress)
+    answers.meter = bench.meter  # one purse for both
+    index = index_pool(formats.open_pool(as_sources(pool), mapping=map), progress)
+    measurements = plan(run, index, (*TOKENS, *(one.column for one in gates)))
+    scores, tallies = score_index(run, index, measurements, allow_unscorable=True)
+    embedded = vectors(run, index)
+    measurements = [*measurements, embedded.measurement]
+    tallies[embedded.measurement.name] = embedded.tally
+    exclusions = Exclusions(index)
+    exclusions.unscorable(
+        np.isnan(embedded.values).any(axis=1) | np.isnan(scores.matrix(TOKENS)).any(axis=1), scores
+    )
+    for one in gates:
+        exclusions.gated(~one.passed(scores), str(one))
+    exclusions.contaminated(decontaminate)
+    exclusions.duplicates("exact", None)
+    free = exclusions.free()
+    limit = budget.limit(len(index), scores.matrix(TOKENS).sum(axis=1)[free])
+    free = free[np.argsort(index.ids[free], kind="stable")]  # row order must not decide
+    labeller = Labeller(_turns(index, free), answers, bench, check_ties(ties))
+    recipe = {
+        "candidates": ids_digest(index.ids[free].tolist()),
+        "settings": asdict(settings),
+        "ties": ties,
+        "seed": seed,
+        "classifier": base.identity(),
+        "answers": answers.answerer.identity(),
+        "judge": bench.judge.identity(),
+        "embedding": embedded.measurement.recipe.fields,
+    }
+    folder = run.workdir / "iterate" / digest(recipe)
+    rounds_ = Rounds(
+        settings=settings, ids=index.ids[free], vectors=embedded.values[free],
+        texts=_prompts(index, free), label=labeller, base=base, folder=folder, seed=seed,
+        context=run.context, report=run.report,
+    )  # fmt: skip
+    if dry_run:
+        return _plan(index, rounds_, labeller)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        done = rounds_.run()
+    found = infer(rounds_, limit)
+    ranking = Ranking(found.order, found.chosen)
+    counts = scores.matrix(TOKENS).sum(axis=1)
+    taken = budget.taken(limit, counts[free][found.order])
+    decisions = decide(scores, None, exclusions.reasons, free, ranking, taken)
+    decisions = with_labels(decisions, free, found)
+    manifest = {
+        **provenance("iterate", arguments),
+        **describe(run, index, measurements, tallies),
+        "iterate": {
+            "recipe": recipe,
+            "holdout": len(rounds_.held),
+            "rounds": [one.facts for one in done],
+            "hard": {"judge": found.by_judge, "classifier": found.chosen - found.by_judge},
+            "order_agreement": labeller.agreement,
+            "unlabelled": dict(labeller.problems),
+            "usage": vars(bench.meter.spent),
+            "cost": limits.cost(bench.meter.spent),
+        },
+        "selector": {"name": "iterate", "seed": seed},
+        "rule": None,
+        "prediction": None,
+        "warnings": exclusions.warnings,
+        "selection": summarise(decisions, counts),
+        "seconds": round(time.perf_counter() - started, 3),
+    }
+    files: dict[str, Path] = {}
+    classifier_folder = rounds_.classifier().folder()
+    if out is not None:
+        files = write_selected(Path(out), index, decisions, manifest, format)
+        files["classifier"] = _copy(classifier_folder, Path(out))
+        classifier_folder = files["classifier"]
+    return Iteration(
+        decisions, manifest, files, index.pool, tuple(one.facts for one in done), classifier_folder
+    )
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """All candidates in order: found hard by the judge, then taken without one, then the rest.
+
+    by_judge, chosen: how many of the order were found by the judge, and how many in all.
+    m, r, q, step, label, source: by candidate; NaN, -1 and "" where there is none.
+    """
+
+    order: npt.NDArray[np.int64]
+    by_judge: int
+    chosen: int
+    m: npt.NDArray[np.float64]
+    r: npt.NDArray[np.float64]
+    q: npt.NDArray[np.float64]
+    step: npt.NDArray[np.int64]
+    label: list[str]
+    source: list[str]
+
+
+def infer(rounds: Rounds, target: int) -> Inferred:
+    """Add the best of the rest to the hard set, batch by batch, without a judge (phase 2).
+
+    Held-out rows that the judge called hard count as found; nothing learned from them.
+    """
+    n = len(rounds.ids)
+    m, r, q = (np.full(n, np.nan) for _ in range(3))
+    step = np.full(n, -1, dtype=np.int64)
+    label, source = [""] * n, [""] * n
+    for row, one in zip(rounds.held.tolist(), rounds.held_labels, strict=True):
+        label[row], source[row] = one, "judge"
+    for each in rounds.done:
+        m[each.rows], r[each.rows], q[each.rows] = each.m, each.r, each.q
+        step[each.rows] = each.number
+        for row, one in zip(each.rows.tolist(), each.labels, strict=True):
+            label[row], source[row] = one, "judge"
+    held = [row for row in rounds.held.tolist() if label[row] == HARD]
+    hard = np.array([*rounds.hard.tolist(), *held], dtype=np.int64)
+    by_judge = len(hard)
+    free = rounds.free
+    m[free] = rounds.probability(free)
+    number = len(rounds.done)
+    while len(hard) < target and len(free):
+        subset = rounds.diverse(free, number)
+        r[subset], q[subset] = rounds.near(subset, hard, m[subset])
+        taken = best(subset, q[subset], rounds.ids, min(rounds.batch, target - len(hard)))
+        step[taken] = number
+        for row in taken.tolist():
+            label[row], source[row] = HARD, "classifier"
+        hard = np.concatenate([hard, taken])
+        free = np.setdiff1d(free, taken)
+        number += 1
+        rounds.report("taking", len(hard), target)
+    easy = np.setdiff1d(np.arange(n), np.concatenate([hard, free]))
+    rest = best(free, np.nan_to_num(m[free], nan=-1.0), rounds.ids, len(free))
+    order = np.concatenate([hard, rest, easy])
+    return Inferred(order, by_judge, len(hard), m, r, q, step, label, source)
+
+
+def with_labels(decisions: pa.Table, free: npt.NDArray[np.int64], found: Inferred) -> pa.Table:
+    """Return the decisions with `round, m, r, q, label, label_source`, null where there is none."""
+    n = decisions.num_rows
+    numbers = {"m": found.m, "r": found.r, "q": found.q}
+    steps = np.full(n, -1, dtype=np.int64)
+    steps[free] = found.step
+    decisions = decisions.append_column("round", pa.array(steps, mask=steps < 0))
+    for name, values in numbers.items():
+        column = np.full(n, np.nan)
+        column[free] = values
+        decisions = decisions.append_column(name, pa.array(column, mask=np.isnan(column)))
+    for name, texts in (("label", found.label), ("label_source", found.source)):
+        column_: list[str | None] = [None] * n
+        for position, text in zip(free.tolist(), texts, strict=True):
+            column_[position] = text or None
+        decisions = decisions.append_column(name, pa.array(column_, pa.string()))
+    return decisions
+
+
+def _turns(index: PoolIndex, free: npt.NDArray[np.int64]) -> Any:
+    def turns(rows: npt.NDArray[np.int64]) -> list[Turn]:
+        found = _fetch(index, free[rows])
+        return [found[position].turns[-1] for position in free[rows].tolist()]
+
+    return turns
+
+
+def _prompts(index: PoolIndex, free: npt.NDArray[np.int64]) -> Any:
+    def prompts(rows: npt.NDArray[np.int64]) -> list[str]:
+        found = _fetch(index, free[rows])
+        return [found[position].prompt for position in free[rows].tolist()]
+
+    return prompts
+
+
+def _fetch(index: PoolIndex, positions: npt.NDArray[np.int64]) -> dict[int, Example]:
+    wanted = np.zeros(len(index), dtype=bool)
+    wanted[positions] = True
+    return dict(index.examples(wanted)) if len(positions) else {}
+
+
+def _plan(index: PoolIndex, rounds: Rounds, labeller: Labeller) -> IterationPlan:
+    """Estimate answers, requests and cost from a sample of the hold-out's size."""
+    settings = rounds.settings
+    sample = rounds.held if len(rounds.held) else np.arange(min(64, len(rounds.ids)))
+    turns = labeller.turns(sample)
+    questions = [Question.pair(one.history, one.response, one.response) for one in turns]
+    each = labeller.bench.estimate(questions)
+    most = len(rounds.held) + rounds.batch * settings.most_rounds
+    scale = min(most, len(rounds.ids)) / max(len(questions), 1)
+    usage = Usage(*(round(value * scale) for value in vars(each.usage).values()))
+    return IterationPlan(
+        rows=len(index),
+        candidates=len(rounds.ids),
+        per_round=rounds.batch,
+        holdout=len(rounds.held),
+        answers=min(most, len(rounds.ids)),
+        requests=usage.requests,
+        tokens_in=usage.tokens_in,
+        tokens_out=usage.tokens_out,
+        cost=labeller.bench.limits.cost(usage),
+    )
+
+
+def _copy(folder: Path, out: Path) -> Path:
+    """Publish the classifier beside the output, where the indicator `hardness` can read it."""
+    target = beside(out, "manifest")["manifest"]
+    place = target.with_name(target.name.removesuffix(".manifest.json") + ".classifier")
+    with publish_folder(place) as made:
+        shutil.copytree(folder, made, dirs_exist_ok=True)
+    return place

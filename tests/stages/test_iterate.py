@@ -1,0 +1,172 @@
+"""`iterate`: what it labels, takes, writes, keeps and refuses."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import instructmine as im
+from instructmine.errors import EvidenceError, InstructmineError, UsageError
+from instructmine.results import Iteration, IterationPlan
+from pools import rows, write
+
+
+@pytest.fixture(autouse=True)
+def workdir(tmp_path, monkeypatch):
+    monkeypatch.setenv("INSTRUCTMINE_WORKDIR", str(tmp_path / "work"))
+    return tmp_path / "work"
+
+
+@pytest.fixture
+def pool(tmp_path):
+    """Every third response is rubbish, so that the base model's answer may win."""
+    made = rows(60)
+    for number, row in enumerate(made):
+        if number % 3 == 0:
+            row["output"] = "no no no no"
+    return write(tmp_path / "pool.jsonl", [*made, made[1]])
+
+
+@pytest.fixture
+def call(pool, tmp_path):
+    def run(**options):
+        base = {
+            "base_model": "starter", "size": 20, "batch": 0.15, "holdout": 8, "clusters": 4,
+            "draw": 0.5, "rounds": 2, "most_rounds": 2, "epochs": 2, "max_new_tokens": 12,
+            "threads": 1, "device": "cpu", "out": tmp_path / "hard.jsonl",
+        }  # fmt: skip
+        return im.iterate(options.pop("pool", pool), **(base | options))
+
+    return run
+
+
+def test_every_row_gets_a_decision_and_hard_ones_come_first(call, tmp_path):
+    result = call()
+    assert isinstance(result, Iteration) and len(result) == 20
+    table = result.decisions.to_pandas()
+    assert len(table) == 61 and (table.reason == "duplicate of pool.jsonl:1").sum() <= 1
+    chosen = table[table.selected].sort_values("rank")
+    assert (chosen.label == "hard").all()
+    sources = chosen.label_source.tolist()
+    assert sources == sorted(sources, key=["judge", "classifier"].index)
+    easy = table[table.label == "easy"]
+    assert not easy.selected.any() and (easy.label_source == "judge").all()
+    learned = table[table["round"] == 1]
+    assert learned[["m", "r", "q"]].notna().all().all()
+    assert np.allclose(learned.q, 0.9 * learned.m + 0.1 * learned.r)
+    assert len(result.rounds) == 2 and result.rounds[1]["accuracy"] is not None
+
+
+def test_labels_are_those_of_the_judge_by_hand(call, workdir):
+    """Answer and compare one batch without the stage's help."""
+    from instructmine.contracts import Context
+    from instructmine.modelref import ModelRef
+    from instructmine.models.generate import LocalAnswerer
+    from instructmine.models.reward import RewardModel
+    from instructmine.pool import Turn
+    from instructmine.sampling import Sampling
+    from instructmine.spending import Meter
+
+    result = call()
+    table = result.decisions.to_pandas()
+    labelled = table[(table.label_source == "judge") & table["round"].notna()]
+    found = result.rows(result.decisions.take(labelled.index.tolist()))
+    turns = [row.example.turns[-1] for row in found]
+    sampling = Sampling(max_new_tokens=12)
+    answerer = LocalAnswerer(model=ModelRef("starter:lm"), sampling=sampling)
+    said = dict(answerer.open(Context("cpu", 1), Meter()).answer([one.history for one in turns]))
+    reward = RewardModel.load(ModelRef("starter:reward"), context=Context("cpu", 1))
+    theirs = reward.rewards(turns).values
+    own = reward.rewards([Turn(one.history, said[i].text) for i, one in enumerate(turns)]).values
+    for i, label in enumerate(labelled.label):
+        wins = not said[i].text.strip() or theirs[i] > own[i]
+        assert label == ("hard" if wins else "easy")
+
+
+def test_files_stand_beside_and_the_classifier_is_an_indicator(call, pool, tmp_path):
+    result = call()
+    assert (tmp_path / "hard.decisions.parquet").exists()
+    manifest = json.loads((tmp_path / "hard.manifest.json").read_text())
+    assert manifest["command"] == "iterate" and len(manifest["iterate"]["rounds"]) == 2
+    scores = im.score(
+        pool, indicators=["hardness"], set=[f"hardness.model={result.classifier}"], threads=1
+    ).scores
+    m = pq.read_table(tmp_path / "hard.decisions.parquet").column("m").to_pylist()
+    last = [r for r in result.decisions.to_pylist() if r["label_source"] == "classifier"]
+    by_place = dict(zip(scores.table.column("row").to_pylist(), scores.column("hardness"),
+                        strict=True))  # fmt: skip
+    assert last and all(by_place[r["row"]] == pytest.approx(r["m"], abs=1e-5) for r in last)
+    assert len(m) == 61
+
+
+def test_running_again_asks_nobody_and_gives_the_same(call, monkeypatch):
+    first = call()
+    monkeypatch.setattr("instructmine.models.generate.LocalAnswerer.open", None)
+    monkeypatch.setattr("instructmine.judges.reward.Reward.open", None)
+    monkeypatch.setattr("instructmine.models.classifier.train_classifier", None)
+    again = call()
+    assert again.decisions.equals(first.decisions)
+
+
+def test_a_limit_stops_between_rounds_and_more_goes_on(call):
+    with pytest.raises(InstructmineError, match="raise --max-requests"):
+        call(max_requests=10)
+    whole = call(max_requests=1000)
+    assert whole.manifest["iterate"]["usage"]["requests"] <= 8 + 2 * 9
+
+
+def test_pool_order_does_not_decide(call, pool, tmp_path):
+    first = call()
+    lines = pool.read_text().splitlines(keepends=True)
+    other = tmp_path / "turned" / "pool.jsonl"
+    other.parent.mkdir()
+    other.write_text("".join(reversed(lines)))
+    again = call(pool=other, out=tmp_path / "turned.jsonl")
+    ids = [sorted(one.selected.column("id").to_pylist()) for one in (first, again)]
+    assert ids[0] == ids[1]
+
+
+def test_a_gate_keeps_rows_out(call):
+    result = call(gate=["output_length>10"])
+    reasons = result.reasons
+    assert reasons["gated"] == 20
+    assert "gated: not output_length>10" in result.decisions.column("reason").to_pylist()
+
+
+def test_a_dry_run_says_what_it_would_take(call):
+    plan = call(dry_run=True)
+    assert isinstance(plan, IterationPlan)
+    assert plan.candidates == 60 and plan.per_round == 9 and plan.holdout == 8
+    assert plan.answers == 8 + 2 * 9 == plan.requests
+
+
+def test_more_than_the_judge_found_is_filled_by_the_classifier(call):
+    result = call(size=45)
+    facts = result.manifest["iterate"]["hard"]
+    assert facts["classifier"] > 0 and facts["judge"] + facts["classifier"] >= 45 - 20
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"size": None, "fraction": 2.0}, "out of range"),
+        ({"alpha": 2.0}, "--alpha"),
+        ({"ties": "maybe"}, "a tie counts as"),
+        ({"take": "luck"}, "by score or random"),
+        ({"gate": ["reward is good"]}, "cannot read --gate"),
+        ({"judge": "rewrad"}, "did you mean reward"),
+        ({"max_cost": 1.0}, "--price-in"),
+        ({"size": 100}, "100"),
+    ],
+)
+def test_what_cannot_be_is_one_clear_line(call, options, words):
+    with pytest.raises(UsageError) as found:
+        call(**options)
+    assert words in str(found.value) and "\n" not in str(found.value)
+
+
+def test_a_judge_that_always_says_the_same_teaches_nothing(call, monkeypatch):
+    monkeypatch.setattr("instructmine.stages._labels.Labeller._label", lambda *_: "easy")
+    with pytest.raises(EvidenceError, match="nothing to learn"):
+        call()
