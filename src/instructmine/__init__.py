@@ -19,6 +19,8 @@ _HOMES = {
     "search": "instructmine.stages.search",
     "compare": "instructmine.stages.compare",
     "iterate": "instructmine.stages.iterate",
+    "evaluate": "instructmine.stages.evaluate",
+    "report": "instructmine.stages.report",
     "explain": "instructmine.stages.explain",
     "listing": "instructmine.stages.listing",
     "store_info": "instructmine.stages.store",
@@ -27,6 +29,7 @@ _HOMES = {
     "open_pool": "instructmine.formats",
     "load_profile": "instructmine.config",
     "Fit": "instructmine.rules.fit",
+    "Report": "instructmine.report.blocks",
     "Trials": "instructmine.trial_table",
     "Example": "instructmine.pool",
     "Message": "instructmine.pool",
@@ -37,17 +40,20 @@ _HOMES = {
     "SizeSearch": "instructmine.results",
     "Comparison": "instructmine.results",
     "Plan": "instructmine.results",
+    "Evaluation": "instructmine.results",
     "Iteration": "instructmine.results",
     "InstructmineError": "instructmine.errors",
 }
 __all__ = [
     "Comparison",
     "Example",
+    "Evaluation",
     "Fit",
     "InstructmineError",
     "Iteration",
     "Message",
     "Plan",
+    "Report",
     "ScoreTable",
     "Scoring",
     "Selection",
@@ -56,12 +62,14 @@ __all__ = [
     "Trials",
     "__version__",
     "compare",
+    "evaluate",
     "explain",
     "fit",
     "iterate",
     "listing",
     "load_profile",
     "open_pool",
+    "report",
     "score",
     "search",
     "select",
@@ -85,13 +93,16 @@ if TYPE_CHECKING:
         SizeSearch,
         TrialRun,
     )
+    from instructmine.report.blocks import Report
     from instructmine.rules.fit import Fit
     from instructmine.scores import ScoreTable
     from instructmine.stages.compare import compare
+    from instructmine.stages.evaluate import evaluate
     from instructmine.stages.explain import explain
     from instructmine.stages.fit import fit
     from instructmine.stages.iterate import iterate
     from instructmine.stages.listing import listing
+    from instructmine.stages.report import report
     from instructmine.stages.score import score
     from instructmine.stages.search import search
     from instructmine.stages.select import select

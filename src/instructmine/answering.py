@@ -77,9 +77,10 @@ class Answers:
                 self.progress(self.name, done, len(histories))
         return found
 
-    def missing(self, histories: Iterable[History]) -> list[History]:
-        """Return the histories whose answer is not known; loads nothing."""
-        return [one for one in histories if history_key(one) not in self.journal]
+    def known(self, history: History) -> Answer | None:
+        """Return the answer that is kept, or None; loads nothing."""
+        record = self.journal.get(history_key(history))
+        return None if record is None else Answer.from_json(record)
 
     def converse(self, prompts: Sequence[Prompt]) -> list[tuple[tuple[Turn, Answer], ...]]:
         """Answer every turn of every prompt; a later turn sees the model's own earlier answers.

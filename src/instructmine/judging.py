@@ -29,6 +29,18 @@ class Estimated:
     usage: Usage
     cost: float | None
 
+    def __add__(self, other: Estimated) -> Estimated:
+        """Add up."""
+        cost = None
+        if self.cost is not None and other.cost is not None:
+            cost = self.cost + other.cost
+        return Estimated(
+            self.questions + other.questions,
+            self.known + other.known,
+            self.usage + other.usage,
+            cost,
+        )
+
 
 @dataclass
 class Bench:

@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from instructmine.intervals import LEVEL, Estimate, resampled_means
+from instructmine.intervals import LEVEL, Estimate
 from instructmine.verdicts import PairVerdict, Verdict
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 _POINTS = {"win": 1.0, "tie": 0.5, "loss": 0.0}
 _RIDGE = 0.01  # of both coefficients: keeps them finite where one model wins everything
 _STEPS = 100
 _RESAMPLES = 10_000
+_CHUNK = 1000  # resamples held at once
 _FIT_RESAMPLES = 1_000
 
 
@@ -85,33 +87,42 @@ def preference(
     lengths: npt.ArrayLike,
     opponent_lengths: npt.ArrayLike,
     *,
+    prompts: Sequence[int] | None = None,
+    reasons: Mapping[int, str] | None = None,
     seed: int = 0,
 ) -> Preference:
     """Summarise a model's verdicts against an opponent, with 95 % bootstrap intervals.
 
-    lengths, opponent_lengths: (n,) characters of the answers, aligned with `verdicts`; None is a
-    prompt that was not asked about. Prompts without a result count for nobody.
+    lengths, opponent_lengths: (n,) characters of the answers, aligned with `verdicts`. prompts:
+    which prompt each verdict is of, where some are of several turns; intervals are over prompts.
+    None is a verdict that was not asked for, reasons: position → why. What has no result counts
+    for nobody.
     """
     found = points(verdicts)
     known = np.isfinite(found)
     won = found[known]
+    owner = np.arange(len(found)) if prompts is None else np.asarray(prompts)
+    owner = np.unique(owner[known], return_inverse=True)[1]
     wins, ties, losses = (int(np.sum(won == worth)) for worth in (1.0, 0.5, 0.0))
-    rate = _mean(won, seed)
+    rate = _mean(won, owner, seed)
     gaps = (np.asarray(lengths, float) - np.asarray(opponent_lengths, float))[known]
     return Preference(
         wins, ties, losses,
         Estimate(winning_score(wins, ties, losses), 2 * rate.low, 2 * rate.high),
         rate,
-        length_controlled(won, gaps, seed=seed),
+        length_controlled(won, gaps, owner, seed=seed),
         *_orders(verdicts),
-        _problems(verdicts),
+        _problems(verdicts, reasons or {}),
     )  # fmt: skip
 
 
-def length_controlled(won: FloatArray, gaps: FloatArray, *, seed: int = 0) -> Estimate | None:
+def length_controlled(
+    won: FloatArray, gaps: FloatArray, owner: IntArray | None = None, *, seed: int = 0
+) -> Estimate | None:
     """Return the win rate to expect if both models answered at equal length.
 
-    won: (n,) 1, 0.5 or 0. gaps: (n,) own length minus the opponent's. Logistic regression
+    won: (n,) 1, 0.5 or 0. gaps: (n,) own length minus the opponent's. owner: (n,) number of
+    the prompt that each is of. Logistic regression
     P(win) = σ(θ + φ · tanh(gap / sd(gap))), read at gap 0, that is σ(θ): AlpacaEval 2's
     (Dubois et al., arXiv 2404.04475) without its term for the difficulty of an instruction,
     which it knows for its own 805 instructions alone. Swapping the models gives one minus it.
@@ -124,11 +135,10 @@ def length_controlled(won: FloatArray, gaps: FloatArray, *, seed: int = 0) -> Es
         return None
     spread = float(np.std(gaps, ddof=1)) or 1.0
     squashed = np.tanh(gaps / spread)
-    rng = np.random.default_rng(seed)
-    draws = rng.multinomial(len(won), np.full(len(won), 1 / len(won)), size=_FIT_RESAMPLES)
+    owner = np.arange(len(won)) if owner is None else owner
+    draws = _draws(owner, _FIT_RESAMPLES, np.random.default_rng(seed))
     rates = _fit(won, squashed, np.vstack([np.ones(len(won)), draws]))
-    low, high = np.quantile(rates[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(float(rates[0]), float(low), float(high))
+    return _interval(float(rates[0]), rates[1:])
 
 
 def _fit(won: FloatArray, squashed: FloatArray, weights: FloatArray) -> FloatArray:
@@ -152,36 +162,53 @@ def _fit(won: FloatArray, squashed: FloatArray, weights: FloatArray) -> FloatArr
     return np.asarray(1 / (1 + np.exp(-theta)))
 
 
-def grades(verdicts: Sequence[Verdict | None], prompts: Sequence[int], *, seed: int = 0) -> Grades:
+def grades(
+    verdicts: Sequence[Verdict | None],
+    prompts: Sequence[int],
+    *,
+    reasons: Mapping[int, str] | None = None,
+    seed: int = 0,
+) -> Grades:
     """Summarise grades; the interval is over prompts, whose turns belong together.
 
     prompts: which prompt each verdict is of.
     """
     known = [(p, v.grade) for p, v in zip(prompts, verdicts, strict=True) if v and v.grade]
-    problems = Counter((v.problem or "none") if v else "not asked" for v in verdicts)
-    problems.pop("none", None)
+    why = reasons or {}
+    problems = Counter(
+        v.problem if v else why.get(place, "not asked")
+        for place, v in enumerate(verdicts)
+        if v is None or v.problem
+    )
     if not known:
         return Grades(0, Estimate(math.nan, math.nan, math.nan), dict(problems))
     values = np.array([grade for _, grade in known], dtype=np.float64)
-    _, owner = np.unique([prompt for prompt, _ in known], return_inverse=True)
-    sums, counts = np.bincount(owner, weights=values), np.bincount(owner).astype(float)
-    rng = np.random.default_rng(seed)
-    means = []
-    for _ in range(_RESAMPLES // 1000):
-        drawn = rng.integers(0, len(sums), (1000, len(sums)))
-        means.append(sums[drawn].sum(1) / counts[drawn].sum(1))
-    low, high = np.quantile(np.concatenate(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Grades(
-        len(known), Estimate(float(values.mean()), float(low), float(high)), dict(problems)
-    )
+    owner = np.unique([prompt for prompt, _ in known], return_inverse=True)[1]
+    return Grades(len(known), _mean(values, owner, seed), dict(problems))
 
 
-def _mean(values: FloatArray, seed: int) -> Estimate:
+def _mean(values: FloatArray, owner: IntArray, seed: int) -> Estimate:
+    """Return the mean with its bootstrap interval over owners (prompts)."""
     if not len(values):
         return Estimate(math.nan, math.nan, math.nan)
-    means = resampled_means(values, resamples=_RESAMPLES, seed=seed)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(float(values.mean()), float(low), float(high))
+    rng = np.random.default_rng(seed)
+    means = []
+    for _ in range(_RESAMPLES // _CHUNK):
+        weights = _draws(owner, _CHUNK, rng)
+        means.append(weights @ values / weights.sum(1))
+    return _interval(float(values.mean()), np.concatenate(means))
+
+
+def _draws(owner: IntArray, resamples: int, rng: np.random.Generator) -> FloatArray:
+    """Return how often each value is drawn, (resamples, n): owners are drawn, not values."""
+    count = int(owner.max()) + 1
+    drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
+    return np.asarray(drawn[:, owner], dtype=np.float64)
+
+
+def _interval(value: float, resampled: FloatArray) -> Estimate:
+    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Estimate(value, float(low), float(high))
 
 
 def _orders(verdicts: Sequence[PairVerdict | None]) -> tuple[float | None, float | None]:
@@ -195,9 +222,14 @@ def _orders(verdicts: Sequence[PairVerdict | None]) -> tuple[float | None, float
     return agreement, decided.count("first") / len(decided) if decided else None
 
 
-def _problems(verdicts: Sequence[PairVerdict | None]) -> dict[str, int]:
-    lacking = [one for one in verdicts if one is None or one.result is None]
-    return dict(Counter("not asked" if one is None else one.problem for one in lacking))
+def _problems(verdicts: Sequence[PairVerdict | None], reasons: Mapping[int, str]) -> dict[str, int]:
+    found: Counter[str] = Counter()
+    for position, one in enumerate(verdicts):
+        if one is None:
+            found[reasons.get(position, "not asked")] += 1
+        elif one.result is None:
+            found[one.problem] += 1
+    return dict(found)
 
 
 def _plain(estimate: Estimate | None) -> dict[str, float | None] | None:

@@ -8,10 +8,12 @@ import typer
 
 from instructmine import __version__
 from instructmine.cli.compare import compare
+from instructmine.cli.evaluate import evaluate
 from instructmine.cli.explain import explain
 from instructmine.cli.fit import fit
 from instructmine.cli.iterate import iterate
 from instructmine.cli.listing import list_names
+from instructmine.cli.report import report
 from instructmine.cli.score import score
 from instructmine.cli.search import search
 from instructmine.cli.select import select
@@ -50,6 +52,8 @@ app.command("fit")(fit)
 app.command("search")(search)
 app.command("compare")(compare)
 app.command("iterate")(iterate)
+app.command("evaluate")(evaluate)
+app.command("report")(report)
 app.command("list")(list_names)
 app.command("explain")(explain)
 app.add_typer(store_app, name="store")

@@ -15,6 +15,7 @@ from instructmine import plugins
 from instructmine.formats._format import Chosen, Format, RecordFormat, Written
 from instructmine.formats._pool import Pool, open_pool
 from instructmine.formats._prompts import Prompt, Prompts, open_prompts
+from instructmine.formats._questions import read_questions
 from instructmine.formats._selection import check_format, write_selection
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "check_format",
     "open_pool",
     "open_prompts",
+    "read_questions",
     "write_selection",
 ]
 

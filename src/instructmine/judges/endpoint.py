@@ -36,6 +36,11 @@ class Endpoint(Judge):
     attempts: int = execution(6)
     token_field: str = execution("max_tokens")
 
+    def __post_init__(self) -> None:
+        """Refuse an address that cannot be. Raises UsageError."""
+        if self.base_url is not None:
+            Chat(model=self.model, base_url=self.base_url).url()
+
     def identity(self) -> dict[str, Any]:
         """The fields, with the prompt's version and digest for its name."""
         return {**super().identity(), "prompt": load_prompt(self.prompt).identity()}

@@ -419,7 +419,8 @@ def _next(arguments: Mapping[str, Any], size: int) -> str:
             words += ["--decontaminate", path]
     words += ["--allow-unscorable"] * bool(arguments["allow_unscorable"])
     words += ["--force"] * bool(arguments["force"])
-    return shlex.join([*words, "-o", "selected.jsonl"])
+    beside = Path(arguments["out"] or "search.json").with_name("selected.jsonl")
+    return shlex.join([*words, "-o", str(beside)])
 
 
 def _write(out: Path, index: PoolIndex, result: SizeSearch) -> dict[str, Path]:
