@@ -1,0 +1,149 @@
+"""Does IterSelectTune find hard instructions, and are they worth training on?
+
+    python studies/iterate/run.py --shared ../shared --workers 2
+
+First: hard instructions found per round, for several α, without diversity, without similarity,
+without iteration, and in random batches of the same number of judge calls. Then: the starter LM
+trained on 5, 10, 15 and 20 % of the pool by the hard set, at random and by the rule, beside the
+full pool. Stop it and run it again: answers, verdicts, rounds and trainings are kept in the scratch
+folder, and trainings as text in `results/trained.parquet`. `--only mixture-found` does one part.
+`report.py` makes tables and plots of `results/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import instructmine as im
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+sys.path.insert(0, str(HERE.parent))
+import material  # noqa: E402
+from kept import keep, restore  # noqa: E402
+
+ROUNDS = 5
+SEEDS = 3
+SHARES = (0.05, 0.10, 0.15, 0.20)
+SETTINGS = ("sft.epochs=1", "sft.batch_size=16", "sft.max_length=512")
+ARMS: dict[str, dict[str, Any]] = {
+    **{f"alpha {alpha:g}": {"alpha": alpha} for alpha in (0.0, 0.5, 0.7, 0.9, 1.0)},
+    "random batches": {"take": "random"},
+    "no diversity": {"diverse": False},
+    "no iteration": {"rounds": 2, "most_rounds": 2, "batch": 0.015 * (ROUNDS - 1)},
+}
+OTHER_JUDGE = "local"  # the starter LM, to see what a judge that cannot judge does
+
+
+def main() -> None:
+    """Build the data, then run the parts asked for."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--shared", type=Path, default=Path("../shared"), help="public data")
+    parser.add_argument("--scratch", type=Path, default=Path(".scratch/iterate"))
+    parser.add_argument("--workers", type=int, default=2, help="trainings at the same time")
+    parser.add_argument("--rule", default="starter", help="the rule that `rule` stands for")
+    parser.add_argument("--only", nargs="*", help="names of parts, or how they begin")
+    options = parser.parse_args()
+    folder = options.scratch / "data"
+    build(options.shared, folder)
+    restore(RESULTS, options.scratch / "work")
+    for pool in ("mixture", "alpaca"):
+        for part, run in (("found", found), ("trained", trained)):
+            if not options.only or f"{pool}-{part}".startswith(tuple(options.only)):
+                print(f"── {pool}-{part}", flush=True)
+                run(pool, folder, options)
+
+
+def build(shared: Path, folder: Path) -> None:
+    """Write pools and eval sets under `folder`."""
+    material.build(shared, folder / "rule-study")
+    evals, _ = material.self_instruct(shared)
+    material.write(folder / "self_instruct.jsonl", evals["report"])
+    material.write(folder / "mt_bench.jsonl", material.mt_bench(shared))
+    material.write(folder / "oasst.jsonl", material.oasst(shared, 80))
+    alpaca = sorted(set(material.source("alpaca", shared)), key=material.order)
+    material.write(folder / "alpaca/alpaca.jsonl", alpaca)
+
+
+def files(pool: str, folder: Path) -> list[Path]:
+    """The pool's files."""
+    return sorted((folder / ("alpaca" if pool == "alpaca" else "rule-study/pool")).glob("*.jsonl"))
+
+
+def found(pool: str, folder: Path, options: argparse.Namespace) -> None:
+    """Write the facts of every round of every arm and seed."""
+    rows = []
+    arms = [(name, arm, "reward") for name, arm in ARMS.items()]
+    arms.append(("alpha 0.9, judged by the starter LM", {"alpha": 0.9}, OTHER_JUDGE))
+    for name, arm, judge in arms:
+        for seed in range(SEEDS):
+            result = iterate(pool, folder, options, judge, seed=seed, **arm)
+            for number, facts in enumerate(result.rounds):
+                rows.append({"arm": name, "seed": seed, "round": number, **facts})
+            print(name, seed, [facts["hard"] for facts in result.rounds], flush=True)
+    RESULTS.mkdir(exist_ok=True)
+    text = json.dumps(rows, indent=1) + "\n"
+    (RESULTS / f"{pool}-found.json").write_text(text, encoding="utf-8")
+
+
+def trained(pool: str, folder: Path, options: argparse.Namespace) -> None:
+    """Train on shares of the pool, chosen in three ways, and on all of it."""
+    chosen = options.scratch / f"{pool}-hard.jsonl"
+    result = iterate(pool, folder, options, "reward", seed=0, fraction=SHARES[-1], out=chosen)
+    rows = result.manifest["selection"]["pool_rows"]
+    names = ("self_instruct", "mt_bench", "oasst")
+    try:
+        compared = im.compare(
+            files(pool, folder),
+            base_model="starter",
+            eval=[folder / f"{name}.jsonl" for name in names],
+            size=[round(share * rows) for share in SHARES],
+            strategies=["rule", "full", str(chosen)],
+            rule=options.rule,
+            seeds=SEEDS,
+            set=SETTINGS,
+            workdir=options.scratch / "work",
+            workers=options.workers,
+            threads=1,
+            device="cpu",
+            drop_overlap=True,
+            out=RESULTS / f"{pool}-trained.parquet",
+        )
+    finally:
+        keep(options.scratch / "work", RESULTS)
+    assert isinstance(compared, im.Comparison)
+    print(*compared.explain(), sep="\n", flush=True)
+
+
+def iterate(
+    pool: str,
+    folder: Path,
+    options: argparse.Namespace,
+    judge: str,
+    **changed: Any,  # noqa: ANN401
+) -> im.Iteration:
+    """Run the rounds with the study's settings, some of them changed."""
+    evals = [folder / f"{name}.jsonl" for name in ("self_instruct", "mt_bench", "oasst")]
+    settings: dict[str, Any] = {
+        "rounds": ROUNDS, "most_rounds": ROUNDS, "holdout": 400, "max_new_tokens": 128,
+    }  # fmt: skip
+    result = im.iterate(
+        files(pool, folder),
+        base_model="starter",
+        judge=judge,
+        decontaminate=evals,
+        workdir=options.scratch / "work",
+        threads=1,
+        device="cpu",
+        **(settings | {"fraction": SHARES[-1]} | changed),
+    )
+    assert isinstance(result, im.Iteration)
+    return result
+
+
+if __name__ == "__main__":
+    main()
