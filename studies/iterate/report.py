@@ -50,7 +50,7 @@ def found(pool: str, rows: Sequence[Row]) -> list[str]:
               "prevalence held out", "AUROC held out", "coverage")  # fmt: skip
     lines = [
         f"## {pool}: hard instructions found", "",
-        "Mean over seeds of all found up to a round; the first round's batch is random for all.", "",
+        "Mean over seeds, of all found up to a round; the first batch is random for all.", "",
         "| " + " | ".join(header) + " |", "|---" * len(header) + "|",
     ]  # fmt: skip
     random = curves["random batches"][0]

@@ -34,7 +34,7 @@ ARMS: dict[str, dict[str, Any]] = {
     **{f"alpha {alpha:g}": {"alpha": alpha} for alpha in (0.0, 0.5, 0.7, 0.9, 1.0)},
     "random batches": {"take": "random"},
     "no diversity": {"diverse": False},
-    "no iteration": {"rounds": 2, "most_rounds": 2, "batch": 0.015 * (ROUNDS - 1)},
+    "no iteration": {"rounds": 2, "most_rounds": 2, "batch": 0.015 * ROUNDS / 2},
 }
 OTHER_JUDGE = "local"  # the starter LM, to see what a judge that cannot judge does
 
