@@ -29,7 +29,7 @@ _HOMES = {
     "open_pool": "instructmine.formats",
     "load_profile": "instructmine.config",
     "Fit": "instructmine.rules.fit",
-    "Report": "instructmine.report.blocks",
+    "Report": "instructmine.reporting.blocks",
     "Trials": "instructmine.trial_table",
     "Example": "instructmine.pool",
     "Message": "instructmine.pool",
@@ -84,8 +84,10 @@ if TYPE_CHECKING:
     from instructmine.errors import InstructmineError
     from instructmine.formats import open_pool
     from instructmine.pool import Example, Message
+    from instructmine.reporting.blocks import Report
     from instructmine.results import (
         Comparison,
+        Evaluation,
         Iteration,
         Plan,
         Scoring,
@@ -93,7 +95,6 @@ if TYPE_CHECKING:
         SizeSearch,
         TrialRun,
     )
-    from instructmine.report.blocks import Report
     from instructmine.rules.fit import Fit
     from instructmine.scores import ScoreTable
     from instructmine.stages.compare import compare

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from instructmine.contracts import Context, Judge, execution
 from instructmine.modelref import ModelRef
 from instructmine.models.spec import TRUNCATION, ModelSpec, template_identity
+from instructmine.pool import Turn
 from instructmine.spending import Meter
 from instructmine.verdicts import Outcome, Question, Usage, Verdict
 
@@ -69,15 +70,17 @@ class _RewardJudging:
 
     def judge(self, questions: Sequence[Question]) -> Iterator[tuple[int, Verdict]]:
         asked = [index for index in range(len(questions)) if self.meter.reserve(Usage(1))]
-        pairs = [questions[index] for index in asked]
-        firsts = [one.first for one in pairs]
-        seconds = [one.second for one in pairs if one.second is not None]
-        found = self.model.rewards([*firsts, *seconds])
-        for place, index in enumerate(asked):
+        # Every text is read once, so that equal answers tie to the last bit.
+        turns: dict[Turn, int] = {}
+        for index in asked:
+            for turn in _sides(questions[index]):
+                turns.setdefault(turn, len(turns))
+        found = self.model.rewards(list(turns))
+        for index in asked:
             self.meter.settle(Usage(1), Usage(1))
-            scores = tuple(float(found.values[p]) for p in (place, len(asked) + place))
-            why = found.reasons.get(place) or found.reasons.get(len(asked) + place, "")
-            yield index, self._verdict(scores, why)
+            places = [turns[turn] for turn in _sides(questions[index])]
+            why = next((found.reasons[p] for p in places if p in found.reasons), "")
+            yield index, self._verdict(tuple(float(found.values[p]) for p in places), why)
 
     def _verdict(self, scores: tuple[float, ...], why: str) -> Verdict:
         if not all(map(math.isfinite, scores)):  # an empty answer, for instance
@@ -86,3 +89,9 @@ class _RewardJudging:
         gap = scores[0] - scores[1]
         outcome: Outcome = "tie" if abs(gap) <= self.margin else "first" if gap > 0 else "second"
         return Verdict(outcome, scores=scores, usage=Usage(1))
+
+
+def _sides(question: Question) -> tuple[Turn, Turn]:
+    if question.second is None:
+        raise ValueError("a reward model gives no grades")
+    return question.first, question.second
