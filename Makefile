@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM = false
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup demo test lint types layers unit bench docs clean
+.PHONY: setup demo test lint types layers unit browser bench docs clean
 
 setup: $(STAMP)
 
@@ -22,7 +22,7 @@ demo: $(STAMP)
 	@mkdir -p build/demo
 	$(BIN)/instructmine select examples/pool.jsonl --size 50 -o build/demo/gold.jsonl --workdir build/demo/work
 
-test: lint types layers unit
+test: browser lint types layers unit
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -36,6 +36,15 @@ layers: $(STAMP)
 
 unit: $(STAMP)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+# The report's tests drive a real browser; where none can be installed they are skipped, loudly.
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null \
+	  || command -v google-chrome >/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	       && echo "installing chromium for the report's tests" \
+	       && apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } \
+	  || echo "NO BROWSER: the report's browser tests will be skipped; install chromium"
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks --out build/bench
