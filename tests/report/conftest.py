@@ -1,5 +1,4 @@
 import json
-import os
 import shutil
 import warnings
 
@@ -80,9 +79,7 @@ def open_page(chromium):
 
 @pytest.fixture(scope="session")
 def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("report")
-    os.environ["INSTRUCTMINE_WORKDIR"] = str(folder / "work")
-    return folder
+    return tmp_path_factory.mktemp("report")
 
 
 @pytest.fixture(scope="session")
