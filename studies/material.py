@@ -27,6 +27,9 @@ def build(shared: Path, folder: Path) -> None:
         rows = sorted(set(source(name, shared)), key=order)
         kind = "unseen" if name in UNSEEN else "pool"
         write(folder / kind / f"{name}.jsonl", rows[:MOST])
+        if name in SOURCES:
+            write(folder / f"faulty/{name}.jsonl", rows[:MOST])
+    write(folder / "faulty/broken.jsonl", broken(folder / "pool"))
     for name, rows in evals.items():
         write(folder / f"{name}.jsonl", rows)
     write(folder / "target.jsonl", target)
@@ -41,6 +44,29 @@ def source(name: str, shared: Path) -> Iterator[Pair]:
 def order(pair: Pair) -> str:
     """Return where a row stands: in an order that depends on nothing but itself."""
     return _hash("\n".join(pair))
+
+
+def broken(pool: Path) -> list[Pair]:
+    """Return rows of a pool with a fault each, by their hash: what a pool in the wild holds too."""
+    pairs = [
+        (row["prompt"], row["response"])
+        for path in sorted(pool.glob("*.jsonl"))
+        for row in _jsonl(path)
+    ]
+    chosen = sorted(pairs, key=lambda pair: _hash("broken" + order(pair)))[:MOST]
+    others = chosen[1:] + chosen[:1]
+    faults: list[Callable[[Pair, Pair], str]] = [
+        lambda own, other: other[1],  # the answer to another prompt
+        lambda own, other: own[1][: max(1, len(own[1]) // 4)],  # cut off
+        lambda own, other: " ".join([own[1][:60]] * 12),  # going round
+        lambda own, other: " ".join(sorted(own[1].split(), key=_hash)),  # words in no order
+        lambda own, other: own[0],  # the prompt again
+    ]
+    made = [
+        (own[0], faults[number % len(faults)](own, other))
+        for number, (own, other) in enumerate(zip(chosen, others, strict=True))
+    ]
+    return list(_clean(made))
 
 
 def alpaca_demo(shared: Path, count: int) -> list[Pair]:

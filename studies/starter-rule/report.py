@@ -35,7 +35,13 @@ PAPER_SIGNS = {  # univariate, InstructMining v1 (arXiv 2307.06290): + raises th
     "reward": "−", "coherence": "−",
 }  # fmt: skip
 TARGET = "target_similarity"
-PARTS = ("mixture", "stratified", "unseen", "neox-mixture", "neox-stratified")
+PARTS = ("mixture", "stratified", "unseen", "faulty", "neox-mixture", "neox-stratified")
+TOGETHER = {
+    "both": ("mixture", "stratified"),
+    "mixture+faulty": ("mixture", "faulty"),
+    "all": ("mixture", "stratified", "faulty"),
+    "neox-both": ("neox-mixture", "neox-stratified"),
+}
 RIVALS = ("reward", "output_length", TARGET)
 REPORTED = ("loss:report", "loss:mtbench")
 
@@ -47,10 +53,9 @@ def main() -> None:
         for part in PARTS
         if (RESULTS / f"{part}.parquet").exists()
     }
-    if {"mixture", "stratified"} <= tables.keys():
-        tables["both"] = together(tables["mixture"], tables["stratified"])
-    if {"neox-mixture", "neox-stratified"} <= tables.keys():
-        tables["neox-both"] = together(tables["neox-mixture"], tables["neox-stratified"])
+    for name, parts in TOGETHER.items():
+        if all(part in tables for part in parts):
+            tables[name] = together([tables[part] for part in parts])
     (RESULTS / "rules").mkdir(exist_ok=True)
     fits = {
         (part, target): fitted(part, table, target)
@@ -72,14 +77,18 @@ def main() -> None:
     plot_curves(fits)
 
 
-def together(first: im.Trials, second: im.Trials) -> im.Trials:
-    """Return the trials of two designs as one table, with names of their own."""
-    shared = [name for name in first.table.column_names if name in second.table.column_names]
-    numbers = pa.array(second.column("trial").astype(np.int64) + 1000)
-    place = shared.index("trial")
-    other = second.table.select(shared).set_column(place, "trial", numbers)
-    table = pa.concat_tables([first.table.select(shared), other], promote_options="permissive")
-    return im.Trials(table, recipes=first.recipes, about=first.about)
+def together(tables: Sequence[im.Trials]) -> im.Trials:
+    """Return the trials of several parts as one table, with names of their own."""
+    parts = []
+    for number, one in enumerate(tables):
+        place = one.table.column_names.index("trial")
+        names = pa.array(one.column("trial").astype(np.int64) + 1000 * number)
+        parts.append(one.table.set_column(place, "trial", names))
+    table = pa.concat_tables(parts, promote_options="permissive")
+    for place, name in enumerate(table.column_names):
+        if name.startswith("source:"):  # a source that a part did not have
+            table = table.set_column(place, name, table.column(name).fill_null(0.0))
+    return im.Trials(table, recipes=tables[0].recipes, about=tables[0].about)
 
 
 def fitted(part: str, table: im.Trials, target: bool) -> Fit | None:

@@ -24,7 +24,7 @@ import material  # noqa: E402
 from kept import keep, restore  # noqa: E402
 
 SETTINGS = ("sft.epochs=1", "sft.batch_size=16", "sft.max_length=512")
-SIZE, COUNT, NOISE, UNSEEN = 256, 129, 10, 30
+SIZE, COUNT, NOISE, UNSEEN, FAULTY = 256, 129, 10, 30, 64
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ PARTS = (
     Part("mixture", "pool", "mixture", COUNT, noise=NOISE, mtbench=True),
     Part("stratified", "pool", "stratified", COUNT, seed=2),
     Part("unseen", "unseen", "mixture", UNSEEN, seed=3, mtbench=True),
+    Part("faulty", "faulty", "mixture", FAULTY, seed=4),
     Part("neox-mixture", "pool", "mixture", COUNT, base="gpt_neox"),
     Part("neox-stratified", "pool", "stratified", COUNT, base="gpt_neox", seed=2),
 )
