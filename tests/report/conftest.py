@@ -168,7 +168,35 @@ def searched(place):
 
 
 @pytest.fixture(scope="session")
-def page(place, chosen, fitted, compared, searched):
+def evaluated(place):
+    """Results as `evaluate` writes them."""
+    score = {"value": 1.2, "low": 1.05, "high": 1.35}
+    pair = {"model": "tuned", "turn": "all", "wins": 12, "ties": 3, "losses": 5,
+            "winning_score": score, "win_rate": score, "length_controlled": {"value": 0.55},
+            "agreement": 0.85, "first_place": 0.52, "problems": {"no answer": 2}}  # fmt: skip
+    grade = {"model": "tuned", "turn": "all", "count": 20, "mean": score, "problems": {}}
+    gap = {"value": -0.2, "low": -0.3, "high": -0.1, "p": 0.01}
+    found = {
+        "loss": [
+            {"model": "starter", "eval": "eval", "loss": 5.2, "se": 0.3, "prompts": 15,
+             "against": None, "difference": None},
+            {"model": "tuned", "eval": "eval", "loss": 5.0, "se": 0.3, "prompts": 15,
+             "against": "starter", "difference": gap},
+        ],
+        "judge": {"against": "starter", "pairwise": [pair], "grades": [grade],
+                  "answers": {"tuned": {"answers": 20, "cut": 4}}},
+        "openllm": [{"model": "tuned", "task": "arc_challenge", "metric": "acc_norm",
+                     "value": 0.31, "stderr": 0.01, "shots": 25, "items": 100}],
+    }  # fmt: skip
+    (place / "evaluation.json").write_text(json.dumps(found))
+    arguments = {"model": ["starter", "tuned"], "judge": "endpoint"}
+    manifest = {"command": "evaluate", "arguments": arguments}
+    (place / "evaluation.manifest.json").write_text(json.dumps(manifest))
+    return place / "evaluation.json"
+
+
+@pytest.fixture(scope="session")
+def page(place, chosen, fitted, compared, searched, evaluated):
     """The page of everything, with what was written on it."""
-    runs = [chosen, *fitted, compared, searched]
+    runs = [chosen, *fitted, compared, searched, evaluated]
     return im.report(runs, out=place / "report.html", embed=True, workdir=place / "work")

@@ -20,11 +20,10 @@ def numbers(report):
 
 
 def test_markdown_prints_the_numbers_of_the_page_and_draws_every_chart(
-    place, chosen, fitted, compared, searched, page, tmp_path
+    place, chosen, fitted, compared, searched, evaluated, page, tmp_path
 ):
-    made = im.report(
-        [chosen, *fitted, compared, searched], out=tmp_path / "page.md", workdir=place / "work"
-    )
+    runs = [chosen, *fitted, compared, searched, evaluated]
+    made = im.report(runs, out=tmp_path / "page.md", workdir=place / "work")
     assert made.sections == page.sections
     text = made.files["report"].read_text(encoding="utf-8").replace("\\", "")
     missing = [one for one in numbers(made) if one not in text]

@@ -76,6 +76,21 @@ def test_the_page_prints_the_numbers_of_the_files(open_page, page, chosen, compa
         assert line[-1] == row["verdict"]
 
 
+def test_the_judge_is_shown_with_the_agreement_of_both_orders(open_page, page, evaluated):
+    (one,) = json.loads(evaluated.read_text())["judge"]["pairwise"]
+    opened = open_page(page.files["report"])
+    row = opened.page.query_selector("[data-table='Against starter, by a judge'] tbody tr")
+    cells = [cell.text_content() for cell in row.query_selector_all("th, td")]
+    score = one["winning_score"]
+    assert cells == [
+        "tuned", "all", "12", "3", "5", *(shown(score[end]) for end in ("value", "low", "high")),
+        "0.55", "0.85", "0.52", "2",
+    ]  # fmt: skip
+    assert opened.page.query_selector("[data-table='OpenLLM and other tasks']")
+    provenance = opened.page.text_content("#provenance")
+    assert "instructmine evaluate starter tuned --judge endpoint" in provenance
+
+
 def test_coefficients_are_those_of_the_rule(open_page, page, fitted):
     rule = json.loads(fitted[0].read_text())
     opened = open_page(page.files["report"])

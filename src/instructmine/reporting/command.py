@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 SPELLED = {"minimum": "min", "maximum": "max"}  # options whose names differ from the function's
-SKIPPED = {"out", "pool", "workdir"}
+POSITIONAL = ("pool", "model")  # arguments without an option
+SKIPPED = {"out", "workdir", *POSITIONAL}
 
 
 def command_line(function: Callable[..., Any], manifest: Mapping[str, Any]) -> str:
@@ -18,7 +19,8 @@ def command_line(function: Callable[..., Any], manifest: Mapping[str, Any]) -> s
     """
     arguments = manifest.get("arguments", {})
     known = inspect.signature(function).parameters
-    words = ["instructmine", str(manifest["command"]), *_words(arguments.get("pool"))]
+    words = ["instructmine", str(manifest["command"])]
+    words += [word for name in POSITIONAL for word in _words(arguments.get(name))]
     for name, parameter in known.items():
         value = arguments.get(name, parameter.default)
         if name in SKIPPED or value == parameter.default or value in (None, [], {}, ()):

@@ -6,14 +6,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from instructmine.reporting.blocks import Block, Chart, Mark, Section, Series, Table, Text, count
+from instructmine.reporting.evaluation_blocks import evaluation_blocks
 
 Row = Mapping[str, Any]
 
 
 def evidence_section(
-    rows: Sequence[Row], manifest: Mapping[str, Any], origin: tuple[str, ...]
+    rows: Sequence[Row],
+    manifest: Mapping[str, Any],
+    evaluation: Mapping[str, Any],
+    origin: tuple[str, ...],
 ) -> Section:
-    """Return the section. rows: of the table that `compare` wrote."""
+    """Return the section.
+
+    rows, manifest: of the table that `compare` wrote. evaluation: what `evaluate` wrote.
+    """
     blocks: list[Block] = []
     for name in dict.fromkeys(row["strategy"] for row in rows):
         said = sentence(rows, name)
@@ -22,6 +29,7 @@ def evidence_section(
         own = [row for row in rows if (row["eval"], row["size"]) == key]
         blocks += [_table(own, key), *_forest(own, key, number)]
     blocks += [Text(f"Beware: {text}", "warning") for text in manifest.get("warnings", [])]
+    blocks += evaluation_blocks(evaluation)
     return Section("evidence", "Evidence", tuple(blocks), origin)
 
 

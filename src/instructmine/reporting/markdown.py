@@ -105,7 +105,12 @@ def _table(table: Table) -> str:
     lines = [
         "| " + " | ".join(map(escaped, table.header)) + " |",
         "|" + "|".join(marks) + "|",
-        *("| " + " | ".join(escaped(shown(one)) for one in row) + " |" for row in table.rows),
+        *(
+            ("| ↳ " if place in table.indented else "| ")
+            + " | ".join(escaped(shown(one)) for one in row)
+            + " |"
+            for place, row in enumerate(table.rows)
+        ),
     ]
     return "\n".join(lines)
 

@@ -278,4 +278,7 @@ def _extrapolation(found: SetPrediction | None) -> Sequence[Block]:
         return []
     first, *rest = found.explain()
     where = " ".join(line.strip() for line in rest)
-    return [Text(first), Text(where, "warning" if found.extrapolates else "good")]
+    return [
+        Text(f"For the chosen set: {first}."),
+        Text(f"So {where}.", "warning" if found.extrapolates else "good"),
+    ]

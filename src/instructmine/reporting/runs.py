@@ -22,6 +22,7 @@ DATA = {
     "trials": ".parquet",
     "search": ".json",
     "compare": ".parquet",
+    "evaluate": ".json",
 }
 """Command → ending of the file that holds its numbers."""
 CONTENT = {
@@ -97,8 +98,7 @@ def _run(path: Path) -> RunFile:
     command = _by_content(path)
     if command is None:
         raise UsageError(
-            f"{path} is no run that a report can show; name what select, score, trials, fit, "
-            "search or compare wrote"
+            f"{path} is no run that a report can show; name what {', '.join(DATA)} or fit wrote"
         )
     return RunFile(command, path, {})
 

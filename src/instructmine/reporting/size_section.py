@@ -22,10 +22,14 @@ Found = Mapping[str, Any]
 
 def size_section(found: Found, origin: tuple[str, ...]) -> Section:
     """Return the section. found: what `search` wrote as JSON."""
-    blocks: list[Block] = [_facts(found), Text(found["shape"]["explained"])]
+    blocks: list[Block] = [_facts(found), Text(_sentence(found["shape"]["explained"]))]
     blocks += [Text(f"Beware: {text}", "warning") for text in found.get("warnings", [])]
     blocks += [*_curves(found), *_order(found), *_points(found), *_random(found), *_replays(found)]
     return Section("size", "Size", tuple(blocks), origin)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
 def _facts(found: Found) -> Facts:

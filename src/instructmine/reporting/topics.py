@@ -1,7 +1,8 @@
 """Topics of a pool in two levels: clusters of embeddings with keyword titles.
 
 Titles are the words that set a cluster apart from its siblings, by class-based TF-IDF: the share
-of a cluster's prompts that hold a word, times log(1 + clusters / clusters' mean share of it).
+of a cluster's prompts that hold a word, times the logarithm of that share over its mean in all
+clusters: a word that is everywhere sets nothing apart.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ from instructmine.reporting.rows import IntArray, PoolRows
 
 FloatArray = npt.NDArray[np.float32]
 WORD = re.compile(r"[^\W\d_]{3,}")
+ASKING = frozenset(("does", "did", "following", "given", "please", "use", "using"))
+"""Words that prompts of any topic ask with, beside scikit-learn's English stop words."""
 PROMPT_CHARACTERS = 2000  # of a prompt that its words are counted in
 TITLE_WORDS = 3
+EVERYWHERE = 0.01  # weight of such a word, for clusters without any other
 FEWEST, MOST = 3, 12  # topics
 PARTS = 4  # most parts of a topic
 PART_ROWS = 20  # a part holds about this many rows or more
@@ -115,7 +119,8 @@ def _titles(counts: Mapping[int, Counter[str]], read: Mapping[int, int]) -> dict
     titles = {}
     for label, found in shares.items():
         weights = {
-            word: one * np.log1p(len(shares) * one / total[word]) for word, one in found.items()
+            word: one * max(np.log(len(shares) * one / total[word]), EVERYWHERE)
+            for word, one in found.items()
         }
         best = sorted(weights, key=lambda word: (-weights[word], word))
         titles[label] = ", ".join(_distinct(best)) or "(no common words)"
@@ -137,4 +142,6 @@ def _words(text: str) -> frozenset[str]:
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
     found = WORD.findall(text[:PROMPT_CHARACTERS].lower())
-    return frozenset(word for word in found if word not in ENGLISH_STOP_WORDS and len(word) < 30)
+    return frozenset(
+        word for word in found if word not in ENGLISH_STOP_WORDS | ASKING and len(word) < 30
+    )

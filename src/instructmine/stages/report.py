@@ -57,8 +57,8 @@ def report(
     """Show what other commands wrote on one page that needs no network and no server.
 
     Args:
-        runs: outputs of `select`, `score`, `trials`, `fit`, `search` and `compare`, one of each:
-            any of their files, or folders of them.
+        runs: outputs of `select`, `score`, `trials`, `fit`, `search`, `compare` and `evaluate`,
+            one of each: any of their files, or folders of them.
         out: file to write, `.html` or `.md`; the charts of a Markdown page are written into a
             folder beside it. None writes no page.
         format: "html" or "md" (default: by the ending of `out`).
@@ -116,7 +116,7 @@ def _title(found: Mapping[str, RunFile]) -> str:
     return f"{main.stem.name}: what was chosen" if main.command == "select" else main.stem.name
 
 
-_ORDER = ("select", "compare", "search", "fit", "trials", "score")
+_ORDER = ("select", "compare", "search", "fit", "trials", "evaluate", "score")
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,7 @@ class _Material:
     trials: Trials | None
     size: Mapping[str, Any] | None
     comparison: list[dict[str, Any]]
+    evaluation: Mapping[str, Any]
     remarks: tuple[str, ...] = ()
     embedded: Embedded = Embedded()
 
@@ -141,9 +142,10 @@ class _Material:
         sampled = read_texts(rows, draw(rows, seed)) if rows is not None else None
         trials = Trials.read(runs["trials"].data) if "trials" in runs else None
         rule, remarks = _rule(runs, rows, trials)
-        size = _json(runs["search"].data) if "search" in runs else None
+        size = _json(runs["search"], ("curve", "size")) if "search" in runs else None
+        evaluation = _json(runs["evaluate"], ()) if "evaluate" in runs else {}
         comparison = read_table(runs["compare"].data).to_pylist() if "compare" in runs else []
-        return cls(runs, rows, sampled, rule, trials, size, comparison, tuple(remarks))
+        return cls(runs, rows, sampled, rule, trials, size, comparison, evaluation, tuple(remarks))
 
     def notes(self) -> list[str]:
         """Return what the page cannot show, and why."""
@@ -180,9 +182,11 @@ class _Material:
             out.append(rule_section(self.rule))
         if self.size is not None:
             out.append(size_section(self.size, self.runs["search"].origin))
-        if self.comparison:
-            run = self.runs["compare"]
-            out.append(evidence_section(self.comparison, run.manifest, run.origin))
+        if self.comparison or self.evaluation:
+            about = self.runs["compare"].manifest if "compare" in self.runs else {}
+            both = (self.runs[name] for name in ("compare", "evaluate") if name in self.runs)
+            origin = tuple(name for run in both for name in run.origin)
+            out.append(evidence_section(self.comparison, about, self.evaluation, origin))
         manifests = {
             one.stem.name + MANIFEST: one.manifest for one in self.runs.values() if one.manifest
         }
@@ -246,7 +250,11 @@ def _rule(
         remarks.append(f"The rule '{rule.name}' is not the one that these rows were chosen by.")
     given = rows.manifest.get("prediction") if rows is not None and same else None
     prediction = SetPrediction.from_json(given) if given else None
-    return RuleRun(rule, origin, observations, prediction), remarks
+    if observations is not None:
+        origin = (*origin, *runs["trials"].origin)
+    if prediction is not None and rows is not None:
+        origin = (*origin, *rows.origin)
+    return RuleRun(rule, tuple(dict.fromkeys(origin)), observations, prediction), remarks
 
 
 def _observations(trials: Trials, evidence: Mapping[str, Any]) -> Observations | None:
@@ -264,11 +272,15 @@ def _observations(trials: Trials, evidence: Mapping[str, Any]) -> Observations |
     return found if fits else None
 
 
-def _json(path: Path) -> Any:
+def _json(run: RunFile, fields: tuple[str, ...]) -> Any:
+    """Read what a command wrote as JSON, which must have some fields."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(run.data.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InstructmineError(f"cannot read {path}: {error}; run `search` again") from error
-    if not isinstance(found, dict) or "curve" not in found:
-        raise UsageError(f"{path} is no result of `search`: it has no curve")
+        raise InstructmineError(
+            f"cannot read {run.data}: {error}; run `{run.command}` again"
+        ) from error
+    missing = [name for name in fields if not isinstance(found, dict) or name not in found]
+    if missing:
+        raise UsageError(f"{run.data} is no result of `{run.command}`: it lacks {missing[0]}")
     return found

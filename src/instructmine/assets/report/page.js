@@ -93,7 +93,7 @@
     const titled = (text) => ({ ...axis, title: { ...axis.title, text: literal(text) } });
     const x = titled(chart.x_title);
     const y = titled(chart.lying ? "" : chart.y_title);
-    if (chart.log_x) Object.assign(x, { type: "log", dtick: width < 500 ? 1 : "D2" });
+    if (chart.log_x) Object.assign(x, { type: "log", ...logTicks(chart, width) });
     if (chart.lying) {
       const most = width < 500 ? 18 : 42;
       const names = [...new Set(chart.series.flatMap((one) => one.y))];
@@ -112,6 +112,18 @@
       shapes: chart.marks.map((mark) => shape(mark, chart)),
       annotations: chart.marks.filter((mark) => mark.label).map((mark) => annotation(mark, chart)),
     };
+  }
+
+  // Round numbers within the axis: 1, 2, 5, 10, … or only 1, 10, … where there is no room.
+  function logTicks(chart, width) {
+    const all = chart.series.flatMap((one) => one.x);
+    const [low, high] = [Math.min(...all), Math.max(...all)];
+    const decades = Math.ceil(Math.log10(high / low)) + 1;
+    const steps = decades * 3 * 60 < width ? [1, 2, 5] : [1];
+    const tickvals = [];
+    for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power++)
+      for (const step of steps) tickvals.push(step * 10 ** power);
+    return { tickvals, ticktext: tickvals.map(number) };
   }
 
   function shape(mark, chart) {
