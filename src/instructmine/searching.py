@@ -48,7 +48,7 @@ class Limits:
     trials: int | None = None
     seconds: float | None = None
     tokens: float | None = None
-    patience: int | None = 6
+    patience: int | None = 3
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def search(
     max_tokens: Annotated[int | None, typer.Option(help="Trained on, repeats counted.")] = None,
     patience: Annotated[
         int, typer.Option(help="Sizes in a row without gain beyond noise that end blend; 0: none.")
-    ] = 6,
+    ] = 3,
     compare: Annotated[
         list[str] | None,
         typer.Option(help="Further rankings at the same sizes: random, longest, …, or a file."),

@@ -102,7 +102,7 @@ def search(
     max_trials: int | None = None,
     max_minutes: float | None = None,
     max_tokens: int | None = None,
-    patience: int = 6,
+    patience: int = 3,
     compare: Sequence[str] = (),
     rule: str | None = None,
     selector: str = "top",
