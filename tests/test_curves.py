@@ -81,6 +81,18 @@ def test_standard_errors_are_those_of_many_repetitions():
     assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(np.std(gaps), rel=0.1)
 
 
+def test_intervals_of_differences_hold_the_true_one():
+    rng = np.random.default_rng(8)
+    held = []
+    for _ in range(400):
+        one = curve(rng, [2.1, 2.0], seed_sd=0.02)
+        gap = one.difference(*one.points)
+        held.append(gap.low <= 0.1 <= gap.high)
+    assert np.mean(held) == pytest.approx(0.95, abs=0.03)
+    best = one.best
+    assert one.difference(best, best).low == one.difference(best, best).high == 0
+
+
 def test_a_lucky_single_training_is_not_taken():
     points = list(curve(np.random.default_rng(5), FLAT).points)
     points[0] = Point(512, points[0].losses[:1] - 1)

@@ -304,6 +304,11 @@ def test_what_cannot_be_is_one_clear_line(call, workdir, options, words):
     assert "\n" not in str(caught.value) and not (workdir / "trials").exists()
 
 
+def test_all_stands_for_every_ranking(call):
+    plan = call(compare=["all"], dry_run=True, set=["grid.number=2"], seeds=1, maximum=9)
+    assert plan.trials > 2 * 10
+
+
 def test_a_ranking_file_that_ends_too_early_is_refused(call, tmp_path):
     short = write(tmp_path / "short.jsonl", rows(20))
     with pytest.raises(UsageError, match="holds 20 usable rows and 32 are to be trained on"):

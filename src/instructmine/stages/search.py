@@ -325,7 +325,7 @@ def _further(
     if "random" not in names and "all" not in names:
         del found["random"]
     for name, one in found.items():
-        if isinstance(one, str):
+        if isinstance(one, str) and name in names:  # `all` brings them too
             raise UsageError(f"'{name}' is no ranking, so it has no sizes; leave it to `compare`")
     return {name: one for name, one in found.items() if not isinstance(one, str)}
 
