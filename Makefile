@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM = false
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup demo test lint types layers unit browser bench docs clean
+.PHONY: setup demo test lint types layers unit browser bench docs reports clean
 
 setup: $(STAMP)
 
@@ -21,6 +21,7 @@ demo: export OMP_NUM_THREADS = 2
 demo: $(STAMP)
 	@mkdir -p build/demo
 	$(BIN)/instructmine select examples/pool.jsonl --size 50 -o build/demo/gold.jsonl --workdir build/demo/work
+	$(BIN)/instructmine report build/demo/gold.jsonl --embed -o build/demo/report.html
 
 test: browser lint types layers unit
 
@@ -48,6 +49,10 @@ browser:
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks --out build/bench
+
+# A page for every run that a study has recorded.
+reports: $(STAMP)
+	$(BIN)/python studies/reports.py --out build/studies
 
 docs: $(STAMP)
 	$(BIN)/python -m typer instructmine.cli.app utils docs --name instructmine --output docs/cli.md

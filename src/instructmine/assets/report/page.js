@@ -331,10 +331,11 @@
     const made = element("div", "score");
     const label = element("span");
     write(label, name);
-    const bar = element("div", Array.isArray(share) && share[0] > 0 ? "bar against" : "bar");
+    const two = Array.isArray(share);
+    const bar = element("div", "bar" + (two ? " two" : "") + (two && share[0] > 0 ? " against" : ""));
     if (share !== null) {
       const fill = element("i");
-      const [left, width] = Array.isArray(share)
+      const [left, width] = two
         ? [share[0] < 0 ? 50 + 50 * share[0] : 50, 50 * Math.abs(share[0])]
         : [0, 100 * share];
       fill.style.left = left + "%";
