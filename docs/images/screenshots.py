@@ -15,7 +15,7 @@ SHOTS = (  # name, width, height, theme, what is at the top
     ("report-summary", 1440, 900, "light", "#main"),
     ("report-choice", 1440, 1250, "light", "#choice"),
     ("report-browse-dark", 1440, 1000, "dark", "#browse"),
-    ("report-rule-dark", 1440, 1000, "dark", "#rule"),
+    ("report-evidence-dark", 1440, 1000, "dark", "#evidence"),
     ("report-phone", 390, 844, "light", "#main"),
     ("report-phone-dark", 390, 844, "dark", "#cards"),
 )
