@@ -8,6 +8,7 @@ import pytest
 import instructmine as im
 from instructmine.errors import InstructmineError, UsageError
 from instructmine.reporting.runs import find_runs
+from instructmine.reporting.summary import UNPROVEN
 
 
 def test_any_file_of_a_run_stands_for_it(chosen):
@@ -116,6 +117,20 @@ def test_without_embeddings_the_command_that_gives_them_is_said(chosen, tmp_path
     said = [getattr(block, "text", "") for block in made.section("choice").blocks]
     assert any("`instructmine report … --embed` computes the embeddings" in text for text in said)
     assert not (tmp_path / "empty").exists()
+
+
+def test_a_comparison_of_another_pool_says_nothing_about_this_choice(chosen, compared, place):
+    made = im.report([chosen, compared], workdir=place / "work")
+    assert "better than random" in made.section("summary").blocks[2].text
+    manifest = compared.with_name("comparison.manifest.json")
+    manifest.write_text(json.dumps({"command": "compare", "pool": {"digest": "another"}}))
+    try:
+        made = im.report([chosen, compared], workdir=place / "work")
+    finally:
+        manifest.unlink()
+    assert any("is about another pool or another rule" in note for note in made.notes)
+    assert made.section("summary").blocks[2].text == UNPROVEN
+    assert made.section("evidence") is not None
 
 
 def test_scores_alone_make_a_page(place, tmp_path):

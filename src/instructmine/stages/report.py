@@ -147,9 +147,27 @@ class _Material:
         comparison = read_table(runs["compare"].data).to_pylist() if "compare" in runs else []
         return cls(runs, rows, sampled, rule, trials, size, comparison, evaluation, tuple(remarks))
 
+    def is_about_these(self, command: str) -> bool:
+        """Tell whether a run worked on the pool of these rows, by the rule they are ranked by."""
+        if command not in self.runs or self.rows is None:
+            return command in self.runs
+        own, other = self.rows.manifest, self.runs[command].manifest
+        if not other:
+            return True  # a table from elsewhere: who names it here says so
+        pools = [one.get("pool", {}).get("digest") for one in (own, other)]
+        rules = [one.get("arguments", {}).get("rule") for one in (own, other)]
+        return pools[0] == pools[1] and rules[0] == rules[1]
+
     def notes(self) -> list[str]:
         """Return what the page cannot show, and why."""
         out = list(self.remarks)
+        if self.rows is not None and self.rows.decided:
+            out += [
+                f"{self.runs[name].data.name} is about another pool or another rule than these "
+                "rows, so it says nothing about this choice."
+                for name in ("compare", "search")
+                if name in self.runs and not self.is_about_these(name)
+            ]
         if self.sampled is None:
             return out
         if self.sampled.problem:
@@ -168,9 +186,9 @@ class _Material:
         out = [
             summary_section(
                 self.rows,
-                comparison=self.comparison,
+                comparison=self.comparison if self.is_about_these("compare") else [],
                 prediction=prediction,
-                size=self.size,
+                size=self.size if self.is_about_these("search") else None,
                 command=lines.get("select") or next(iter(lines.values()), ""),
             )
         ]
