@@ -7,14 +7,15 @@ tried again with growing, jittered pauses; what does not pass is one line.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from instructmine.errors import MissingExtraError, ModelError, UsageError
@@ -303,8 +304,7 @@ class ChatClient:
         """
         failures, most = 0, max(3, self.chat.concurrency)
         trouble: list[BaseException] = []
-        for index, future in self._futures(count, work, lambda: bool(trouble)):
-            error = future.exception()
+        for index, found, error in self._finished(count, work, lambda: bool(trouble)):
             if isinstance(error, UnansweredError):
                 failures += 1
                 yield index, error
@@ -316,36 +316,52 @@ class ChatClient:
                     trouble.append(ModelError(why))
             elif error is not None:
                 trouble.append(error)
-            elif (found := future.result()) is not None:
+            elif found is not None:
                 failures = 0
                 yield index, found
         if trouble:
             raise trouble[0]
 
-    def _futures(
+    def _finished(
         self, count: int, work: Callable[[int], Found | None], stop: Callable[[], bool]
-    ) -> Iterator[tuple[int, Future[Found | None]]]:
-        """Yield finished calls; when told to stop, only those that had begun."""
-        indices = iter(range(count))
-        waiting: dict[Future[Found | None], int] = {}
-        with ThreadPoolExecutor(self.chat.concurrency) as crew:
-            try:
-                while True:
-                    free = 0 if stop() else 2 * self.chat.concurrency - len(waiting)
-                    for index in itertools.islice(indices, free):
-                        waiting[crew.submit(work, index)] = index
-                    if stop():
-                        waiting = {one: i for one, i in waiting.items() if not one.cancel()}
-                    if not waiting:
-                        return
-                    done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        yield waiting.pop(future), future
-            except BaseException:  # interrupted, or the reader has gone: wake who sleeps
-                self._stopped.set()
-                crew.shutdown(wait=False, cancel_futures=True)
-                self._http.close()
-                raise
+    ) -> Iterator[tuple[int, Found | None, BaseException | None]]:
+        """Yield calls as they finish; when told to stop, only those that had begun."""
+        todo: SimpleQueue[int | None] = SimpleQueue()
+        done: SimpleQueue[tuple[int, Found | None, BaseException | None]] = SimpleQueue()
+
+        def run() -> None:
+            while (index := todo.get()) is not None and not self._stopped.is_set():
+                try:
+                    done.put((index, work(index), None))
+                except BaseException as error:
+                    done.put((index, None, error))
+
+        crew = range(min(self.chat.concurrency, count))
+        for _ in crew:  # daemons: whoever interrupts us need not wait for a slow server
+            threading.Thread(target=run, daemon=True).start()
+        indices, pending = iter(range(count)), 0
+        try:
+            while True:
+                if stop():
+                    with contextlib.suppress(Empty):
+                        while True:
+                            todo.get_nowait()
+                            pending -= 1
+                else:
+                    for index in itertools.islice(indices, 2 * len(crew) - pending):
+                        todo.put(index)
+                        pending += 1
+                if not pending:
+                    return
+                yield done.get()
+                pending -= 1
+        except BaseException:  # interrupted, or the reader has gone: wake who sleeps
+            self._stopped.set()
+            self._http.close()
+            raise
+        finally:
+            for _ in crew:
+                todo.put(None)
 
 
 def _retry_after(response: Any) -> float | None:

@@ -99,6 +99,20 @@ def test_a_killed_run_goes_on_and_pays_for_nothing_twice(run, command, workdir, 
     assert again["judge"]["pairwise"] == clean["judge"]["pairwise"]
 
 
+def test_an_interrupt_does_not_wait_for_a_slow_server(command):
+    with JudgeServer(latency=30) as there:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "instructmine", *command, "--base-url", there.url],
+            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+        while process.poll() is None and not there.requests:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert err.splitlines()[-1].startswith("error: interrupted")
+
+
 def test_errors_are_one_line(run, command, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
