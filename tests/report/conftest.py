@@ -196,6 +196,30 @@ def evaluated(place):
 
 
 @pytest.fixture(scope="session")
+def iterated(chosen, tmp_path_factory):
+    """What `iterate` writes: a choice, and the facts of its rounds."""
+    folder = tmp_path_factory.mktemp("iterated")
+    for path in chosen.parent.glob("gold.*"):
+        shutil.copy(path, folder / path.name.replace("gold", "hard"))
+    held = {"rows": 20, "prevalence": 0.6, "accuracy": 0.7, "auroc": 0.65, "auprc": 0.7,
+            "brier": 0.2, "calibration_error": 0.1}  # fmt: skip
+    rounds = [
+        {"rows": 10, "hard": hard, "unlabelled": 0, "hard_so_far": so_far, "accuracy": accuracy,
+         "holdout": held, "coverage": coverage}
+        for hard, so_far, accuracy, coverage in ((6, 6, None, 0.4), (8, 14, 0.8, 0.7))
+    ]  # fmt: skip
+    manifest = json.loads(chosen.with_name("gold.manifest.json").read_text())
+    manifest |= {"command": "iterate", "rule": None}
+    manifest["arguments"] = {"pool": manifest["arguments"]["pool"], "base_model": "starter"}
+    manifest["iterate"] = {
+        "holdout": 20, "rounds": rounds, "hard": {"judge": 14, "classifier": 16}, "cost": 1.25,
+        "order_agreement": 0.9, "unlabelled": {"no answer": 2}, "usage": {"requests": 40},
+    }  # fmt: skip
+    (folder / "hard.manifest.json").write_text(json.dumps(manifest))
+    return folder / "hard.jsonl"
+
+
+@pytest.fixture(scope="session")
 def page(place, chosen, fitted, compared, searched, evaluated):
     """The page of everything, with what was written on it."""
     runs = [chosen, *fitted, compared, searched, evaluated]

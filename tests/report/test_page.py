@@ -39,6 +39,23 @@ def test_a_section_without_data_is_absent(open_page, place, compared, fitted):
     assert opened.quiet(), opened.messages
 
 
+def test_rounds_of_iterselecttune(open_page, iterated, place):
+    out = place / "hard.html"
+    made = im.report(iterated, out=out, workdir=place / "work")
+    assert "iterate" in [one.name for one in made.sections]
+    opened = open_page(out)
+    opened.draw_all()
+    rows = opened.page.query_selector_all("#iterate [data-table='Rounds'] tbody tr")
+    cells = [[one.text_content() for one in row.query_selector_all("th, td")] for row in rows]
+    assert cells == [
+        ["0", "10", "6", "6", "–", "0.6", "0.7", "0.65", "0.7", "0.1", "0.4"],
+        ["1", "10", "8", "14", "0.8", "0.6", "0.7", "0.65", "0.7", "0.1", "0.7"],
+    ]
+    assert opened.page.text_content("#iterate [data-fact='hard, by the judge'] strong") == "14"
+    assert "instructmine iterate" in opened.page.text_content("#summary")
+    assert opened.quiet(), opened.messages
+
+
 def test_the_page_prints_the_numbers_of_the_files(open_page, page, chosen, compared):
     manifest = json.loads(chosen.with_name("gold.manifest.json").read_text())
     decisions = pq.read_table(chosen.with_name("gold.decisions.parquet"))

@@ -34,6 +34,11 @@ def test_a_folder_stands_for_its_runs(chosen, fitted, compared, tmp_path):
     assert set(find_runs([tmp_path])) == {"select", "fit"}
 
 
+def test_two_choices_are_refused(chosen, iterated):
+    with pytest.raises(UsageError, match="are two choices; a report shows one"):
+        find_runs([chosen, iterated])
+
+
 def test_two_of_one_command_are_refused(chosen, tmp_path):
     for path in chosen.parent.glob("gold.*"):
         shutil.copy(path, tmp_path / path.name.replace("gold", "other"))

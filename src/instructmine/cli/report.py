@@ -15,7 +15,7 @@ def report(
         list[Path],
         typer.Argument(
             metavar="RUN…",
-            help="What select, score, trials, fit, search, compare or evaluate wrote.",
+            help="What select, iterate, score, trials, fit, search, compare or evaluate wrote.",
         ),
     ],
     out: Annotated[

@@ -21,7 +21,9 @@ from instructmine.scores import KEYS, ScoreTable
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
-DECIDED = ("quality", "rank", "selected", "reason", "errors")
+DECIDED = (
+    "quality", "rank", "selected", "reason", "errors", "round", "label", "label_source",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

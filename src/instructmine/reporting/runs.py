@@ -18,6 +18,7 @@ MANIFEST = ".manifest.json"
 KINDS = ("decisions", "manifest", "rejected", "prompts", "trials")
 DATA = {
     "select": ".decisions.parquet",
+    "iterate": ".decisions.parquet",
     "score": ".parquet",
     "trials": ".parquet",
     "search": ".json",
@@ -58,6 +59,11 @@ class RunFile:
         return self.stem.with_name(self.stem.name + ending)
 
 
+def chosen_by(found: Mapping[str, RunFile]) -> RunFile | None:
+    """Return the run that chose rows, if there is one."""
+    return found.get("select") or found.get("iterate")
+
+
 def find_runs(given: Iterable[str | Path]) -> dict[str, RunFile]:
     """Return command → what it wrote. A folder stands for every run in it.
 
@@ -72,6 +78,11 @@ def find_runs(given: Iterable[str | Path]) -> dict[str, RunFile]:
                     f"{other.data} and {one.data} are both of `{one.command}`; a report shows one "
                     "of each, so name the files"
                 )
+    if {"select", "iterate"} <= found.keys():
+        raise UsageError(
+            f"{found['select'].data} and {found['iterate'].data} are two choices; a report shows "
+            "one, so name the files"
+        )
     if not found:
         raise UsageError("no run was given; name what select, fit, compare, … wrote")
     return found

@@ -12,7 +12,7 @@ from instructmine.errors import InstructmineError, MissingExtraError, UsageError
 from instructmine.files import publish_folder, write_text
 from instructmine.reporting.blocks import Chart, Report
 from instructmine.reporting.card import dataset_card
-from instructmine.reporting.runs import RunFile
+from instructmine.reporting.runs import RunFile, chosen_by
 
 FORMATS = {"html": (".html", ".htm"), "md": (".md",)}
 NEEDED = {"html": {"jinja2": "jinja2"}, "md": {"matplotlib": "matplotlib"}}
@@ -34,10 +34,11 @@ def check_outputs(
         if find_spec(module) is None:
             raise MissingExtraError(package, "report", "a report")
     for option, value in (("--card", card), ("--push-to-hub", push_to_hub)):
-        if value is not None and "select" not in runs:
+        if value is not None and chosen_by(runs) is None:
             raise UsageError(f"{option} is about a chosen set; name what `select` wrote")
-    if push_to_hub is not None:
-        _chosen(runs["select"])
+    chosen = chosen_by(runs)
+    if push_to_hub is not None and chosen is not None:
+        _chosen(chosen)
 
 
 def _format(out: Path, format: str | None) -> str:
@@ -92,7 +93,9 @@ def _selection(chosen: RunFile) -> Path:
 def _chosen(chosen: RunFile) -> Path:
     path = _selection(chosen)
     if not path.is_file():
-        raise InstructmineError(f"{path} is missing, which is to be uploaded; run `select` again")
+        raise InstructmineError(
+            f"{path} is missing, which is to be uploaded; run its command again"
+        )
     return path
 
 

@@ -19,12 +19,13 @@ from instructmine.reporting.cards import cards
 from instructmine.reporting.choice_section import choice_section
 from instructmine.reporting.command import command_line
 from instructmine.reporting.evidence_section import evidence_section
+from instructmine.reporting.iterate_section import iterate_section
 from instructmine.reporting.pool_section import pool_section
 from instructmine.reporting.projection import maps
 from instructmine.reporting.provenance import provenance_section
 from instructmine.reporting.rows import PoolRows
 from instructmine.reporting.rule_section import RuleRun, rule_section
-from instructmine.reporting.runs import MANIFEST, RunFile, find_runs, read_table
+from instructmine.reporting.runs import MANIFEST, RunFile, chosen_by, find_runs, read_table
 from instructmine.reporting.samples import Sampled, draw
 from instructmine.reporting.size_section import size_section
 from instructmine.reporting.summary import summary_section
@@ -57,8 +58,8 @@ def report(
     """Show what other commands wrote on one page that needs no network and no server.
 
     Args:
-        runs: outputs of `select`, `score`, `trials`, `fit`, `search`, `compare` and `evaluate`,
-            one of each: any of their files, or folders of them.
+        runs: outputs of `select` or `iterate`, `score`, `trials`, `fit`, `search`, `compare` and
+            `evaluate`, one of each: any of their files, or folders of them.
         out: file to write, `.html` or `.md`; the charts of a Markdown page are written into a
             folder beside it. None writes no page.
         format: "html" or "md" (default: by the ending of `out`).
@@ -97,26 +98,27 @@ def report(
         sections=tuple(material.sections(seed)),
         notes=tuple(material.notes()),
         version=instructmine.__version__,
-        chosen=int(material.rows.selected.sum()) if "select" in found and material.rows else None,
+        chosen=material.chosen,
     )
     tell("writing", 3, 4)
     files: dict[str, Path] = {}
     if out is not None:
         files |= write_page(made, Path(out), format)
-    if card is not None:
-        files |= write_card(made, Path(card), found["select"])
-    if push_to_hub is not None:
-        made = replace(made, url=push(made, found["select"], push_to_hub, private))
+    chosen = chosen_by(found)
+    if card is not None and chosen is not None:
+        files |= write_card(made, Path(card), chosen)
+    if push_to_hub is not None and chosen is not None:
+        made = replace(made, url=push(made, chosen, push_to_hub, private))
     tell("writing", 4, 4)
     return replace(made, files=files)
 
 
 def _title(found: Mapping[str, RunFile]) -> str:
     main = next(found[name] for name in _ORDER if name in found)
-    return f"{main.stem.name}: what was chosen" if main.command == "select" else main.stem.name
+    return f"{main.stem.name}: what was chosen" if chosen_by(found) else main.stem.name
 
 
-_ORDER = ("select", "compare", "search", "fit", "trials", "evaluate", "score")
+_ORDER = ("select", "iterate", "compare", "search", "fit", "trials", "evaluate", "score")
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ class _Material:
     @classmethod
     def read(cls, runs: Mapping[str, RunFile], seed: int) -> _Material:
         """Read every run; of the pool only the sample."""
-        main = runs.get("select") or runs.get("score")
+        main = chosen_by(runs) or runs.get("score")
         rows = PoolRows.read(main) if main else None
         sampled = read_texts(rows, draw(rows, seed)) if rows is not None else None
         trials = Trials.read(runs["trials"].data) if "trials" in runs else None
@@ -146,6 +148,13 @@ class _Material:
         evaluation = _json(runs["evaluate"], ()) if "evaluate" in runs else {}
         comparison = read_table(runs["compare"].data).to_pylist() if "compare" in runs else []
         return cls(runs, rows, sampled, rule, trials, size, comparison, evaluation, tuple(remarks))
+
+    @property
+    def chosen(self) -> int | None:
+        """How many rows were chosen, None where nothing was to be."""
+        if self.rows is None or not self.rows.decided:
+            return None
+        return int(self.rows.selected.sum())
 
     def is_about_these(self, command: str) -> bool:
         """Tell whether a run worked on the pool of these rows, by the rule they are ranked by."""
@@ -189,11 +198,13 @@ class _Material:
                 comparison=self.comparison if self.is_about_these("compare") else [],
                 prediction=prediction,
                 size=self.size if self.is_about_these("search") else None,
-                command=lines.get("select") or next(iter(lines.values()), ""),
+                command=next((lines[name] for name in _ORDER if name in lines), ""),
             )
         ]
         if self.rows is not None and self.sampled is not None:
             out += self._about_rows(self.rows, self.sampled, seed)
+        if "iterate" in self.runs and self.rows is not None and "iterate" in self.rows.manifest:
+            out.append(iterate_section(self.rows.manifest["iterate"], self.rows.origin))
         if self.trials is not None:
             out.append(trials_section(self.trials, self.runs["trials"].origin))
         if self.rule is not None:
