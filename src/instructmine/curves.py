@@ -78,6 +78,8 @@ class Shape:
 
     def explain(self) -> str:
         """Say it in one sentence."""
+        if len(self.sizes) == 1:
+            return "one size was measured, which is no curve"
         at_end = self.lowest == self.sizes[-1]
         if self.bumps:
             one = min(self.bumps, key=lambda bump: bump.p)

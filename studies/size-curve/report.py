@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-PARTS = ("epochs", "whole", "steps", "blend", "blend-flaml")
+PARTS = ("epochs", "steps", "blend", "blend-flaml")
 Found = dict[str, Any]
 
 
@@ -32,7 +32,7 @@ def main() -> None:
     missing = [name for name in PARTS if name not in found]
     if missing:
         lines += [f"Not there yet: {', '.join(missing)}.", ""]
-    for name in ("epochs", "whole", "steps"):
+    for name in ("epochs", "steps"):
         if name in found:
             lines += curve(name, found[name])
     lines += searches(found)

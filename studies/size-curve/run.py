@@ -2,11 +2,12 @@
 
     python studies/size-curve/run.py --shared ../shared --workers 2
 
-Trains the starter LM on 128, 256, … 32,768 rows and on all of Alpaca, ranked by the profile's rule
-and drawn at random (a draw with each of three seeds), for one epoch and for a fixed number of
-steps; then lets BlendSearch look for the size. Stop it and run it again: trainings are kept, in the
-scratch folder and, as text, in `results/trained.parquet`. `--only epochs` does one part, `--small`
-the like on 600 rows in minutes, to see that they run. `report.py` makes tables and plots.
+Trains the starter LM on ten sizes from 128 rows to all of Alpaca, each nearly twice the one before,
+ranked by the profile's rule and drawn at random (a draw with each of three seeds), for one epoch
+and for a fixed number of steps; then lets BlendSearch look for the size. Stop it and run it again:
+trainings are kept, in the scratch folder and, as text, in `results/trained.parquet`. `--only
+epochs` does one part, `--small` the like on 120 rows in minutes, to see that they run. `report.py`
+makes tables and plots.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from kept import keep, restore  # noqa: E402
 
 SETTINGS = ("sft.epochs=1", "sft.batch_size=16", "sft.max_length=512")
 SEEDS = 3
-SMALL = 600  # rows of the pool with --small
+SMALL, SMALL_EVAL = 120, 20  # rows of the pool and of each eval set with --small
 WHOLE = -1  # stands for all rows that can be trained on
 
 
@@ -45,18 +46,16 @@ class Part:
 
 
 PARTS = (
-    Part("epochs", 128, 32_768, 9),
-    Part("whole", 32_768, WHOLE, 1),
+    Part("epochs", 128, WHOLE, 10),
     Part("blend", 512, 10_000, searcher="blend", compare=()),
     Part("blend-flaml", 512, 10_000, searcher="blend", compare=(),
          settings=("blend.ends=false", "blend.resolution=1")),
     Part("steps", 128, 8192, 4, steps=512),
 )  # fmt: skip
 SMALL_PARTS = (
-    Part("epochs", 32, 256, 4),
-    Part("whole", 256, WHOLE, 1),
-    Part("blend", 32, 256, searcher="blend", compare=(), settings=("blend.resolution=1.5",)),
-    Part("steps", 32, 128, 2, steps=8, compare=()),
+    Part("epochs", 8, WHOLE, 4),
+    Part("blend", 8, 32, searcher="blend", compare=(), settings=("blend.resolution=1.5",)),
+    Part("steps", 8, 32, 2, steps=4, compare=()),
 )
 
 
@@ -73,24 +72,28 @@ def main() -> None:
     scratch = options.scratch / ("small" if options.small else "full")
     results = scratch / "results" if options.small else HERE / "results"
     results.mkdir(parents=True, exist_ok=True)
-    build(options.shared, scratch / "data", SMALL if options.small else None)
+    build(options.shared, scratch / "data", small=options.small)
     restore(results, scratch / "work")
     for part in SMALL_PARTS if options.small else PARTS:
         if not options.only or part.name in options.only:
             run_part(part, scratch, results, options)
 
 
-def build(shared: Path, folder: Path, most: int | None) -> None:
+def build(shared: Path, folder: Path, *, small: bool) -> None:
     """Write Alpaca, the set to search by, and those to report on.
 
     The 80 prompts that the starter rule is fitted on are in none of them.
     """
     evals, rest = material.self_instruct(shared)
-    material.write(folder / "self_instruct.jsonl", evals["report"])
-    material.write(folder / "self_instruct_rest.jsonl", rest)
-    material.write(folder / "mt_bench.jsonl", material.mt_bench(shared))
+    sets = {
+        "self_instruct": evals["report"],
+        "self_instruct_rest": rest,
+        "mt_bench": material.mt_bench(shared),
+    }
+    for name, pairs in sets.items():
+        material.write(folder / f"{name}.jsonl", pairs[: SMALL_EVAL if small else None])
     alpaca = sorted(set(material.source("alpaca", shared)), key=material.order)
-    material.write(folder / "alpaca.jsonl", alpaca[:most])
+    material.write(folder / "alpaca.jsonl", alpaca[: SMALL if small else None])
 
 
 def run_part(part: Part, scratch: Path, results: Path, options: argparse.Namespace) -> None:

@@ -380,7 +380,7 @@ def _cautions(found: Exploration, seeds: int, prompts: int) -> list[str]:
             "interval are about these trainings alone; pass --seeds 3"
         )
     if len(found.outcomes) == 1:
-        lines.append("the budget ended after one size; raise it")
+        lines.append("one size was measured: nothing says whether another is better")
     if prompts < FEW_PROMPTS:
         lines.append(f"the search set holds {prompts} prompts; differences this small need more")
     return lines
