@@ -2,8 +2,9 @@
 
     python -m benchmarks.bench_report --data ../shared/data --out build/bench/report.json
 
-Alpaca, and as many synthetic rows as a page must bear; lengths, MTLD and embeddings are scored
-beforehand. Every case is its own process, as a user runs it.
+Alpaca with lengths, MTLD and embeddings scored beforehand, and as many synthetic rows as a page
+must bear, with random vectors in the place of embeddings. Every case is its own process, as a user
+runs it.
 """
 
 from __future__ import annotations
@@ -16,11 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from benchmarks.bench_select import run
+from instructmine.config import load_profile
+from instructmine.recipes import Recipe
+from instructmine.store import Store
 
 SYNTHETIC = 200_000
 WORDS = 5_000
+DIMENSIONS = 256
 
 
 def synthetic(path: Path, rows: int) -> Path:
@@ -45,7 +51,17 @@ def command(verb: str, *more: str) -> list[str]:
     return [sys.executable, "-m", "instructmine", verb, *more]
 
 
-def measure(pool: Path, folder: Path) -> dict[str, Any]:
+def store_random_vectors(decisions: Path, work: Path) -> None:
+    """Put a random unit vector into the store for every row that was decided about."""
+    indicator = load_profile("starter").indicator("embedding")
+    ids = np.array(pq.read_table(decisions, columns=["id"])["id"].to_pylist(), dtype="S32")
+    vectors = np.random.default_rng(0).normal(size=(len(ids), DIMENSIONS)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    recipe = Recipe.of("embedding", indicator.identity())
+    Store(work).publish(recipe, ids, {indicator.columns[0].name: vectors}, {})
+
+
+def measure(pool: Path, folder: Path, columns: str) -> dict[str, Any]:
     """Choose 1,000 rows of a pool, then build the report of it."""
     work = ["--workdir", str(folder / "work")]
     gold = folder / "gold.jsonl"
@@ -58,13 +74,15 @@ def measure(pool: Path, folder: Path) -> dict[str, Any]:
             "--rule",
             "output_length:higher",
             "--indicators",
-            "length,mtld,embedding",
+            columns,
             "--allow-unscorable",
             "-o",
             str(gold),
             *work,
         )  # fmt: skip
     )
+    if "embedding" not in columns:
+        store_random_vectors(folder / "gold.decisions.parquet", folder / "work")
     page, text = folder / "report.html", folder / "report.md"
     html = run(command("report", str(gold), "-o", str(page), *work))
     markdown = run(command("report", str(gold), "-o", str(text), *work))
@@ -81,18 +99,21 @@ def main() -> None:
     """Measure and print a table; write JSON with --out."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--pool", default="train/alpaca_data.json", help="file below --data")
+    parser.add_argument(
+        "--pool", default="train/alpaca_data.json", help="file below --data; empty: none"
+    )
     parser.add_argument("--rows", type=int, default=SYNTHETIC, help="of the synthetic pool")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     results = {}
-    for name in (Path(options.pool).name, f"{options.rows:,} synthetic rows"):
+    names = (Path(options.pool).name, f"{options.rows:,} synthetic rows")
+    for name in names if options.pool else names[1:]:
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
-            pool = options.data / options.pool
-            if name != pool.name:
-                pool = synthetic(folder / "pool.jsonl", options.rows)
-            results[name] = measure(pool, folder)
+            pool, columns = options.data / options.pool, "length,mtld,embedding"
+            if name == names[1]:
+                pool, columns = synthetic(folder / "pool.jsonl", options.rows), "length"
+            results[name] = measure(pool, folder, columns)
         print(f"{name}\n{'case':18} {'seconds':>9} {'CPU s':>9} {'peak MB':>9} {'page MB':>9}")
         for case, one in results[name].items():
             size = f"{one['page_mb']:9.2f}" if "page_mb" in one else ""
