@@ -20,8 +20,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: export OMP_NUM_THREADS = 2
 demo: $(STAMP)
 	@mkdir -p build/demo
-	$(BIN)/instructmine select examples/pool.jsonl --size 50 -o build/demo/gold.jsonl --workdir build/demo/work
-	$(BIN)/instructmine report build/demo/gold.jsonl --embed -o build/demo/report.html
+	$(BIN)/instructmine select examples/pool.jsonl --size 50 --indicators mtld,embedding -o build/demo/gold.jsonl --workdir build/demo/work
+	$(BIN)/instructmine report build/demo/gold.jsonl -o build/demo/report.html
 
 test: browser lint types layers unit
 

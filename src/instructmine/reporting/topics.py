@@ -75,7 +75,8 @@ def find_topics(
         return None
     k = int(np.clip(round((len(known) / 50) ** 0.5), FEWEST, MOST))
     labels = np.full(len(vectors), -1)
-    labels[known] = kmeans(vectors[known], k, seed)
+    whole = len(known) == len(vectors)  # then a copy of a large array is spared
+    labels[known] = kmeans(vectors if whole else vectors[known], k, seed)
     words = {place: _words(text) for place, text in prompts.items()}
     found = []
     for title, own in _titled(labels, known, words):
