@@ -23,18 +23,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/studies"))
     options = parser.parse_args()
     for study in sorted(path.parent for path in STUDIES.glob("*/run.py")):
-        found = {}
+        found: dict[str, dict[str, Path]] = {}  # name → command → its data, on one page
         for path in sorted((study / "results").rglob("*")):
             if path.suffix in (".parquet", ".json"):
                 try:
-                    found |= {run.data: path for run in find_runs([path]).values()}
+                    for command, run in find_runs([path]).items():
+                        found.setdefault(run.stem.name, {})[command] = run.data
                 except UsageError:
                     continue  # a table of the study's own
         if not found:
             print(f"{study.name}: nothing recorded yet")
-        for data in found:
-            out = options.out / f"{study.name}-{data.name.split('.')[0]}.html"
-            im.report(data, out=out, title=f"{study.name}: {data.stem}")
+        for name, runs in found.items():
+            out = options.out / f"{study.name}-{name}.html"
+            im.report(list(runs.values()), out=out, title=f"{study.name}: {name}")
             print(f"wrote {out}")
 
 
