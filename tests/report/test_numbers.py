@@ -125,3 +125,37 @@ def test_texts_of_a_page_are_bounded():
     assert kept < LONGEST
     assert sum(len(m[1].encode()) for one in found for m in one) <= TEXT_BYTES
     assert found[0][0][2] == 100_000
+
+
+def test_the_map_is_umap_where_it_is_installed_and_pca_elsewhere(monkeypatch):
+    import sys
+    import types
+
+    import pyarrow as pa
+
+    from instructmine.reporting import projection
+    from instructmine.reporting.rows import PoolRows
+
+    class Umap:
+        def __init__(self, random_state, n_jobs):
+            self.seed = random_state
+
+        def fit_transform(self, vectors):
+            return vectors[:, :2]
+
+    n = 40
+    ids = [f"{place:032x}" for place in range(n)]
+    table = pa.table({"source": ["a"] * n, "row": list(range(n)), "id": ids})
+    rows = PoolRows(table, {}, (), ())
+    vectors = np.random.default_rng(0).normal(size=(n, 8)).astype(np.float32)
+    vectors[5] = np.nan
+    monkeypatch.setattr(projection, "find_spec", lambda name: None)
+    (chart,) = projection.maps(rows, vectors).charts
+    assert "(PCA)" in chart.alt
+    assert len(chart.series[0].x) == n - 1
+    assert np.var(chart.series[0].x) >= np.var(chart.series[0].y)
+    monkeypatch.setattr(projection, "find_spec", lambda name: "there")
+    monkeypatch.setitem(sys.modules, "umap", types.SimpleNamespace(UMAP=Umap))
+    (chart,) = projection.maps(rows, vectors).charts
+    assert "(UMAP)" in chart.alt
+    assert chart.series[0].x[0] == pytest.approx(vectors[0, 0], abs=1e-4)
