@@ -26,19 +26,19 @@ def blocks(page, language):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """A folder as a reader has it: the examples are there, scores are kept."""
-    folder = tmp_path_factory.mktemp("docs")
-    (folder / "examples").symlink_to(ROOT / "examples")
-    return folder
+def workdir(tmp_path_factory):
+    """Scores are kept from page to page."""
+    return tmp_path_factory.mktemp("work")
 
 
 @pytest.fixture
-def reader(place, monkeypatch, capsys):
-    monkeypatch.chdir(place)
-    monkeypatch.setenv("INSTRUCTMINE_WORKDIR", str(place / "work"))
+def run(tmp_path, workdir, monkeypatch, capsys):
+    """Runs a command in a folder as a reader has it: the examples are there, nothing else."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INSTRUCTMINE_WORKDIR", str(workdir))
 
-    def run(line):
+    def call(line):
         monkeypatch.setattr(sys, "argv", shlex.split(line))
         code = 0
         try:
@@ -48,7 +48,7 @@ def reader(place, monkeypatch, capsys):
         streams = capsys.readouterr()
         return code, streams.out + streams.err
 
-    return run
+    return call
 
 
 def commands(text):
@@ -61,35 +61,30 @@ def masked(line):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_commands_run(page, reader):
-    for body in blocks(page, "bash"):
-        for line in commands(body):
-            code, output = reader(line)
-            assert code == 0, f"{line}\n{output}"
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_shown_output_is_what_comes_out(page, reader):
-    for body in blocks(page, "console"):
-        output = None
-        for line in body.replace("\\\n", " ").splitlines():
-            if line.startswith("$"):
-                command = line.removeprefix("$").strip()
-                output = None
-                if command.startswith("instructmine "):
-                    _, printed = reader(command)
-                    output = {re.sub(r"\s+", " ", masked(one)) for one in printed.splitlines()}
-            elif output is not None and line.strip() and line.strip() != "…":
-                assert re.sub(r"\s+", " ", masked(line)) in output, f"{command}\n{line}\n{printed}"
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_python_runs(page, place, monkeypatch):
-    monkeypatch.chdir(place)
-    monkeypatch.setenv("INSTRUCTMINE_WORKDIR", str(place / "work"))
-    for body in blocks(page, "python"):
-        if "# not run" not in body:
+def test_a_page_runs_from_the_top(page, run):
+    for language, body in FENCE.findall(page.read_text(encoding="utf-8")):
+        if language == "bash":
+            for line in commands(body):
+                code, output = run(line)
+                assert code == 0, f"{line}\n{output}"
+        elif language == "console":
+            check_console(body, run)
+        elif language == "python" and "# not run" not in body:
             exec(compile(body, str(page), "exec"), {"__name__": "docs"})
+
+
+def check_console(body, run):
+    """What is shown is what comes out, numbers aside."""
+    output = None
+    for line in body.replace("\\\n", " ").splitlines():
+        if line.startswith("$"):
+            command = line.removeprefix("$").strip()
+            output = None
+            if command.startswith("instructmine "):
+                _, printed = run(command)
+                output = {re.sub(r"\s+", " ", masked(one)) for one in printed.splitlines()}
+        elif output is not None and line.strip() and line.strip() != "…":
+            assert re.sub(r"\s+", " ", masked(line)) in output, f"{command}\n{line}\n{printed}"
 
 
 def test_there_is_something_to_run():

@@ -156,7 +156,7 @@ def test_strata_keep_their_proportions(pool, tmp_path):
     chosen = im.select([pool, other], size=12, stratify="source", **RULE)
     counts = {s: one["selected"] for s, one in chosen.manifest["selection"]["sources"].items()}
     assert counts == {str(pool): 8, str(other): 4}
-    with pytest.raises(UsageError, match="only by source"):
+    with pytest.raises(UsageError, match="by source or source-equal"):
         im.select(pool, size=2, stratify="topic", **RULE)
 
 
