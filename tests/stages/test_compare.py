@@ -132,13 +132,15 @@ def test_a_second_run_trains_nothing(call, monkeypatch):
 
 def test_trials_and_compare_share_trainings(call, pool, evals, tiny, monkeypatch):
     """The same rows with the same seed are one training, whoever asks."""
-    call(strategies=["full"])
+    compared = call(strategies=["full"])
     monkeypatch.setattr("instructmine.trainers.sft.Sft.train", None)
-    im.trials(
+    found = im.trials(
         pool, base_model=str(tiny("llama", template=CHATML)), eval=evals, count=1, size=40,
         indicators=["length"], threads=1, device="cpu",
         set=["sft.batch_size=8", "sft.epochs=1", "sft.precision=float32"],
     )  # fmt: skip
+    full = by_strategy(compared)["full"]
+    assert found.trials.column("tokens")[0] == full["tokens_trained"]
 
 
 def test_a_ranking_from_a_file_takes_part(call, pool, tmp_path):

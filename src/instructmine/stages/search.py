@@ -47,7 +47,7 @@ from instructmine.stages._ranked import (
     refuse_missing_target,
     strategy,
 )
-from instructmine.stages._run import Run, open_run, provenance, share_of_cores
+from instructmine.stages._run import open_run, provenance, share_of_cores
 from instructmine.stages._size_limits import (
     check_call,
     check_tokens,
@@ -57,6 +57,12 @@ from instructmine.stages._size_limits import (
     size_range,
 )
 from instructmine.stages._size_plot import can_plot, plot
+from instructmine.stages._size_rankings import (
+    further_rankings,
+    is_drawn,
+    ranking_name,
+    usable_by,
+)
 from instructmine.stages._size_summary import (
     REPLAY_NOTE,
     against_random,
@@ -66,7 +72,6 @@ from instructmine.stages._size_summary import (
     search_facts,
     shape_facts,
 )
-from instructmine.stages._strategies import DRAWN, RankingFile, entrants
 from instructmine.stages._trainings import (
     base_model_ref,
     training_time,
@@ -190,8 +195,8 @@ def search(
     search_set, *others = sets = [read_eval_set(eval), *read_eval_sets(report_eval)]
     refuse_shared(search_set, others, "what a size is searched by cannot report how good it is")
     main = strategy(run, selector, rule=rule, within=within, stratify=stratify)
-    main = replace(main, name=_name(main, within, stratify))
-    taking_part = {main.name: main, **_further(run, compare, rule, target)}
+    main = replace(main, name=ranking_name(main, within, stratify))
+    taking_part = {main.name: main, **further_rankings(run, compare, rule, target)}
     ranked = [one for one in taking_part.values() if isinstance(one, Strategy)]
     refuse_missing_target(ranked, target)
     for one in ranked:
@@ -234,7 +239,9 @@ def search(
     sizes, notes = size_range(minimum, maximum, len(scored.free), seeds)
     number = range(seed, seed + seeds)
     rankings = [
-        prefixes(name, one, _own(scored, one), number, limit=sizes.maximum, draws=_draws(name))
+        prefixes(
+            name, one, usable_by(scored, one), number, limit=sizes.maximum, draws=is_drawn(name)
+        )
         for name, one in taking_part.items()
     ]
     if match == "steps":
@@ -304,46 +311,6 @@ def search(
     }
     result = SizeSearch(curves, summary, trials, manifest)
     return result if out is None else replace(result, files=_write(Path(out), index, result))
-
-
-def _name(one: Strategy, within: float | None, stratify: str | None) -> str:
-    """Return how a ranking is called in tables."""
-    parts = [one.name]
-    parts += [f"by {one.rule.name}"] if one.rule else []
-    parts += [f"within {within:g}"] if within is not None else []
-    parts += [f"per {stratify}"] if stratify else []
-    return " ".join(parts)
-
-
-def _further(
-    run: Run, names: Sequence[str], rule: str | None, target: str | Path | None
-) -> dict[str, Strategy | RankingFile]:
-    """Return the further rankings. Raises UsageError for a name that ranks nothing."""
-    if not names:
-        return {}
-    found = entrants(run, names, rule=rule, target=target)
-    if "random" not in names and "all" not in names:
-        del found["random"]
-    for name, one in found.items():
-        if isinstance(one, str) and name in names:  # `all` brings them too
-            raise UsageError(f"'{name}' is no ranking, so it has no sizes; leave it to `compare`")
-    return {name: one for name, one in found.items() if not isinstance(one, str)}
-
-
-def _draws(name: str) -> bool:
-    """Tell whether a ranking is drawn: then every seed draws its own."""
-    return name.split(" ")[0] in DRAWN
-
-
-def _own(scored: ScoredPool, one: Strategy | RankingFile) -> ScoredPool:
-    """Return the pool without rows that a ranking cannot place; they stay for the others.
-
-    So a further ranking has no influence on the first one, whose prefix `select` will take.
-    """
-    if isinstance(one, RankingFile) or not one.columns:
-        return scored
-    known = ~np.isnan(scored.scores.matrix(one.columns)[scored.free]).any(axis=1)
-    return replace(scored, free=scored.free[known])
 
 
 def _plan(
