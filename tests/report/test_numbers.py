@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from instructmine.pool import Example
 from instructmine.regression.search import Folds
 from instructmine.reporting.blocks import share, shown
 from instructmine.reporting.cards import LONGEST, TEXT_BYTES
@@ -12,7 +13,7 @@ from instructmine.reporting.command import command_line
 from instructmine.reporting.distributions import correlations, histogram, percentiles, spread
 from instructmine.reporting.plain import INVISIBLE, visible
 from instructmine.reporting.rule_section import held_out
-from instructmine.reporting.samples import script
+from instructmine.reporting.samples import Sample, Sampled, languages
 from instructmine.reporting.summary import UNPROVEN, how_sure
 from instructmine.stages.select import select
 
@@ -98,13 +99,28 @@ def test_visible_text_has_nothing_hidden(text):
     assert not INVISIBLE.search(visible(text))
 
 
+RUSSIAN = "Вода кипит при ста градусах, а в горах она закипает раньше, потому что давление ниже."
+
+
 @pytest.mark.parametrize(
-    ("text", "name"),
-    [("hello", "Latin"), ("привет мир", "Cyrillic"), ("你好世界", "Chinese characters"),
-     ("123 !", "no letters"), ("", "no letters"), ("مرحبا", "Arabic")],
+    ("prompt", "response", "name"),
+    [
+        ("Why is the sea salty?", "Rivers carry dissolved minerals from rocks to the sea.", "en"),
+        ("When does water boil?", RUSSIAN, "ru"),
+        ("Nenne mir bitte die Hauptstadt von Frankreich und einen Fluss.", "Paris, Seine", "de"),
+        ("Sum?", "12", "too short to tell"),
+        ("", "", "too short to tell"),
+    ],
 )  # fmt: skip
-def test_scripts(text, name):
-    assert script(text) == name
+def test_languages(prompt, response, name):
+    row = Example.single(prompt, response)
+    assert languages(Sampled(Sample({}, np.array([0])), {0: row})) == ((name, 1, "100.0 %"),)
+
+
+def test_shares_are_of_rows_drawn_at_random_not_of_the_best():
+    rows = {0: Example.single("Why?", RUSSIAN), 1: Example.single("Was ist das?", "Ein Hund")}
+    sampled = Sampled(Sample({"best": np.array([1])}, np.array([0])), rows)
+    assert [name for name, *_ in languages(sampled)] == ["ru"]
 
 
 def test_the_third_sentence_never_claims_more_than_is_there():

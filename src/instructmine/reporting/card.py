@@ -11,7 +11,7 @@ SIZES = (
 )  # fmt: skip
 SECTIONS = ("choice", "pool", "rule", "size", "evidence")
 KEPT = {
-    "pool": ("Sources, before and after", "Indicators", "Writing systems of the responses"),
+    "pool": ("Sources, before and after", "Indicators", "Languages of the responses"),
     "choice": ("Why rows were not chosen", "Topics and their parts"),
 }
 """Tables that a card shows of a section; of others all that a page does not fold."""

@@ -24,7 +24,7 @@ from instructmine.reporting.blocks import (
 )
 from instructmine.reporting.distributions import correlations, histogram, spread
 from instructmine.reporting.rows import IntArray, PoolRows
-from instructmine.reporting.samples import Sampled, conversations, scripts
+from instructmine.reporting.samples import Sampled, conversations, languages
 
 REJECTED = 20  # rejected rows shown
 
@@ -103,13 +103,12 @@ def _why(rows: PoolRows, places: IntArray, name: str) -> str:
 
 
 def _languages(sampled: Sampled) -> Iterator[Block]:
-    if not sampled.examples:
+    if not sampled.drawn:
         return
-    read = len(sampled.examples)
-    note = f"of a sample of {read:,} rows"
-    shapes = tuple(
-        (name, n, share(n, read)) for name, n in Counter(sampled.shapes.values()).most_common()
-    )
+    read = len(sampled.drawn)
+    note = f"of {read:,} rows drawn at random"
+    found = Counter(sampled.shapes[position] for position in sampled.drawn)
+    shapes = tuple((name, n, share(n, read)) for name, n in found.most_common())
     yield Grid(
         (
             Table("Row shapes", ("shape", "rows", "share"), shapes, note),
@@ -120,11 +119,11 @@ def _languages(sampled: Sampled) -> Iterator[Block]:
                 note,
             ),
             Table(
-                "Writing systems of the responses",
-                ("writing system", "rows", "share"),
-                scripts(sampled),
-                f"{note}; the script of most letters, which tells Russian from English but not "
-                "Spanish from English",
+                "Languages of the responses",
+                ("language", "rows", "share"),
+                languages(sampled),
+                f"{note}; as py3langid tells them (ISO 639 codes), a short response with its "
+                "prompt: code, names and rare languages are guesses",
             ),
         )
     )

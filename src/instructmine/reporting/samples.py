@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,9 +13,13 @@ from instructmine.pool import Example
 from instructmine.reporting.blocks import share
 from instructmine.reporting.rows import IntArray, PoolRows
 
+if TYPE_CHECKING:
+    from py3langid.langid import LanguageIdentifier
+
 BEST, BORDER, WORST, EXCLUDED, RANDOM = 200, 100, 200, 100, 400  # rows to browse
 TITLED = 3000  # rows whose prompts name the topics
-LETTERS = 400  # characters of a response that its writing system is told by
+READ = 400  # characters of a text that its language is told by
+SURE, LEAST = 100, 40  # letters that tell a language by themselves; with the prompt's
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,11 @@ class Sampled:
     problem: str = ""
     changed: int = 0
 
+    @property
+    def drawn(self) -> Mapping[int, Example]:
+        """The rows drawn at random from the whole pool: their shares are the pool's."""
+        return {p: self.examples[p] for p in self.sample.others.tolist() if p in self.examples}
+
 
 def draw(rows: PoolRows, seed: int = 0) -> Sample:
     """Choose the rows to read; the same rows give the same sample."""
@@ -77,26 +86,31 @@ def conversations(sampled: Sampled) -> tuple[tuple[int, int, str], ...]:
     """Return (assistant turns, rows, share), fewest turns first."""
     turns = Counter(
         sum(message.role == "assistant" for message in one.messages)
-        for one in sampled.examples.values()
+        for one in sampled.drawn.values()
     )
     return tuple((n, rows, share(rows, turns.total())) for n, rows in sorted(turns.items()))
 
 
-def scripts(sampled: Sampled) -> tuple[tuple[str, int, str], ...]:
-    """Return (writing system, rows, share) of the responses, most common first."""
-    found = Counter(script(one.response) for one in sampled.examples.values())
+def languages(sampled: Sampled) -> tuple[tuple[str, int, str], ...]:
+    """Return (ISO 639 code, rows, share) of the responses, most common first; py3langid tells."""
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE)
+    found = Counter(
+        _language(one.prompt, one.response, identifier) for one in sampled.drawn.values()
+    )
     return tuple((name, n, share(n, found.total())) for name, n in found.most_common())
 
 
-def script(text: str) -> str:
-    """Return the writing system of most letters of a text, by their Unicode names."""
-    names = Counter(
-        unicodedata.name(char, "").split(" ")[0] for char in text[:LETTERS] if char.isalpha()
-    )
-    names.pop("", None)
-    if not names:
-        return "no letters"
-    first = names.most_common(1)[0][0]
-    return {"CJK": "Chinese characters", "HIRAGANA": "Japanese", "KATAKANA": "Japanese"}.get(
-        first, first.capitalize()
-    )
+def _language(prompt: str, response: str, identifier: LanguageIdentifier) -> str:
+    """A response of a few words looks like any language: then its prompt is read with it."""
+    text = response[:READ]
+    if _letters(text) < SURE:
+        text = f"{prompt[-READ:]}\n{text}"
+    if _letters(text) < LEAST:
+        return "too short to tell"
+    return str(identifier.classify(text.encode("utf-8", "replace"))[0])
+
+
+def _letters(text: str) -> int:
+    return sum(char.isalpha() for char in text)
