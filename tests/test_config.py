@@ -33,6 +33,19 @@ def test_selectors_have_options_too():
     assert profile.selector("cluster_balanced").clusters == 5
 
 
+def test_a_profile_says_who_answers_who_compares_and_what_learns(tmp_path):
+    assert load_profile("starter").roles == {
+        "base_model": "starter", "judge": "reward", "classifier": "starter:encoder",
+    }  # fmt: skip
+    paper = load_profile("paper")
+    assert paper.roles["base_model"] == "meta-llama/Llama-2-7b-hf"
+    assert paper.roles["classifier"] == "google-bert/bert-base-uncased"
+    assert paper.judge(paper.roles["judge"]).model == "gpt-4o"
+    path = tmp_path / "mine.toml"
+    path.write_text('extends = "paper"\nclassifier = "../bert"\n')
+    assert load_profile(str(path)).roles == {**paper.roles, "classifier": "../bert"}
+
+
 def test_a_user_profile_extends_and_overrides(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text('extends = "starter"\nrule = "mtld"\n[mtld]\nthreshold = 0.6\n')

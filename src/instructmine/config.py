@@ -1,8 +1,8 @@
 """Profiles: which models and options stand behind the indicators.
 
 A profile is a TOML file: `name`, `summary`, `rule`, `indicators` (what `score` computes when
-none is named), and one table per indicator, selector, trainer, evaluator or searcher with its
-options.
+none is named), `base_model`, `judge` and `classifier` (of `iterate`), and one table per indicator,
+selector, trainer, evaluator, searcher or judge with its options.
 `extends` takes another profile's tables first. `--set reward.model=PATH` overrides one field.
 """
 
@@ -32,16 +32,22 @@ GROUPS: Mapping[str, type] = {  # what a profile holds options for
     "searchers": Searcher,
     "judges": Judge,
 }
+ROLES = {"base_model": "starter", "judge": "reward", "classifier": "starter:encoder"}
 _KINDS = "indicator, selector, trainer, evaluator, searcher or judge"
 
 
 @dataclass(frozen=True)
 class Profile:
-    """The models and options behind every indicator, and the default rule."""
+    """The models and options behind every indicator, and what is taken where none is named.
+
+    rule: of `select`. roles: of `iterate`, `base_model` (who answers), `judge` (who compares) and
+    `classifier` (what it begins from).
+    """
 
     name: str
     summary: str
     rule: str
+    roles: Mapping[str, str]
     indicators: tuple[str, ...]
     options: Mapping[str, Mapping[str, Any]]
 
@@ -212,7 +218,7 @@ def _read(name: str, above: tuple[str, ...]) -> Profile:
     base = _read(data.pop("extends"), (*above, name)) if "extends" in data else None
     tables = {key: value for key, value in data.items() if isinstance(value, dict)}
     plain = {key: value for key, value in data.items() if key not in tables}
-    odd = set(plain) - {"name", "summary", "rule", "indicators"}
+    odd = set(plain) - {"name", "summary", "rule", "indicators", *ROLES}
     if odd:
         raise UsageError(f"profile {path}: unknown key '{sorted(odd)[0]}'; see docs/profiles.md")
     options = {key: dict(value) for key, value in base.options.items()} if base else {}
@@ -225,6 +231,10 @@ def _read(name: str, above: tuple[str, ...]) -> Profile:
         name=str(plain.get("name", path.stem)),
         summary=str(plain.get("summary", base.summary if base else "")),
         rule=str(plain.get("rule", base.rule if base else "reward")),
+        roles={
+            role: str(plain.get(role, base.roles[role] if base else usual))
+            for role, usual in ROLES.items()
+        },
         indicators=tuple(plain.get("indicators", base.indicators if base else ())),
         options=options,
     )

@@ -141,6 +141,21 @@ def test_a_dry_run_says_what_it_would_take(call):
     assert plan.answers == 8 + 2 * 9 == plan.requests
 
 
+@pytest.mark.parametrize(
+    ("role", "words"),
+    [("judge", "did you mean reward"), ("base_model", "rewrad"), ("classifier", "rewrad")],
+)
+def test_who_takes_part_is_the_profiles_where_it_is_not_named(call, tmp_path, role, words):
+    """A role that cannot be filled fails by that role's name, and is not asked for when named."""
+    profile = tmp_path / "mine.toml"
+    profile.write_text(f'extends = "starter"\n{role} = "./rewrad"\n')
+    named = {"judge": "reward", "base_model": "starter", "classifier": "starter:encoder"}
+    given = {**named, role: None}
+    with pytest.raises(InstructmineError, match=words):
+        call(profile=str(profile), **given)
+    call(profile=str(profile), dry_run=True, **named)
+
+
 def test_more_than_the_judge_found_is_filled_by_the_classifier(call):
     result = call(size=45)
     facts = result.manifest["iterate"]["hard"]

@@ -19,12 +19,16 @@ WEAK = 0.6  # AUROC below which a classifier is called weak
 def iterate(
     pool: o.Pools,
     base_model: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--base-model", help="Who answers: `starter`, a folder, a hub id, or endpoint:NAME."
+            "--base-model",
+            help="Who answers: `starter`, a folder, a hub id, or endpoint:NAME "
+            "(default: the profile's).",
         ),
-    ],
-    judge: Annotated[str, typer.Option(help="`instructmine list judges`.")] = "reward",
+    ] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="`instructmine list judges` (default: the profile's).")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="File for the chosen rows, best first.")
     ] = None,
@@ -56,8 +60,9 @@ def iterate(
     ] = True,
     take: Annotated[str, typer.Option(help="Batches by score, or at random.")] = "score",
     classifier: Annotated[
-        str, typer.Option(help="Encoder the classifier begins from.")
-    ] = "starter:encoder",
+        str | None,
+        typer.Option(help="Encoder the classifier begins from (default: the profile's)."),
+    ] = None,
     epochs: Annotated[int, typer.Option(help="Of the classifier, in each round.")] = 4,
     balanced: Annotated[
         bool, typer.Option("--balanced", help="Both labels weigh alike in its training.")

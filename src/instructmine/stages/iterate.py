@@ -49,8 +49,8 @@ FRACTION = 0.2  # of the pool: the paper's claim is about a fifth
 def iterate(
     pool: str | Path | Sequence[str | Path],
     *,
-    base_model: str,
-    judge: str = "reward",
+    base_model: str | None = None,
+    judge: str | None = None,
     out: str | Path | None = None,
     size: int | None = None,
     fraction: float | None = None,
@@ -67,7 +67,7 @@ def iterate(
     ties: str = "easy",
     diverse: bool = True,
     take: str = "score",
-    classifier: str = "starter:encoder",
+    classifier: str | None = None,
     epochs: int = 4,
     balanced: bool = False,
     gate: Sequence[str] = (),
@@ -96,8 +96,8 @@ def iterate(
     Args:
         pool: files, folders or hub dataset ids.
         base_model: who answers: `starter`, a folder, a hub id, or `endpoint:NAME` for a model
-            behind an OpenAI-compatible server.
-        judge: who compares: one of `instructmine list judges`.
+            behind an OpenAI-compatible server; None is the profile's.
+        judge: who compares: one of `instructmine list judges`; None is the profile's.
         out: file to write the chosen rows to, best first; the decisions, a manifest, the rounds
             and the rejected rows are written beside it.
         size: budget in rows; at most one of size, fraction and tokens.
@@ -115,7 +115,8 @@ def iterate(
         ties: what a tie counts as: "easy", "hard" or "none".
         diverse: draw from clusters, else at random.
         take: batches by "score", or at "random" as the control.
-        classifier: encoder that the classifier begins from: `starter:encoder`, a folder, a hub id.
+        classifier: encoder that the classifier begins from: `starter:encoder`, a folder, a hub id;
+            None is the profile's.
         epochs: of the classifier, in each round.
         balanced: both labels weigh alike in its training.
         gate: conditions that a row must pass, "reward>0", to keep wrong references out.
@@ -167,10 +168,13 @@ def iterate(
         profile=profile, settings=set, workdir=workdir, engine=engine,
         device=device, threads=threads, progress=progress,
     )  # fmt: skip
-    base = ModelRef(classifier)
-    answers = Answers(answerer_of(base_model, sampling), run.workdir, run.context)
+    roles = run.profile.roles
+    base = ModelRef(classifier or roles["classifier"])
+    answerer = answerer_of(base_model or roles["base_model"], sampling)
+    answers = Answers(answerer, run.workdir, run.context)
     answers.progress = progress
-    bench = Bench(run.profile.judge(judge), run.workdir, run.context, limits, progress)
+    comparer = run.profile.judge(judge or roles["judge"])
+    bench = Bench(comparer, run.workdir, run.context, limits, progress)
     answers.meter = bench.meter  # one purse for both
     index = index_pool(formats.open_pool(as_sources(pool), mapping=map), progress)
     measurements = plan(run, index, (*TOKENS, *(one.column for one in gates)))
