@@ -89,6 +89,6 @@ def test_names_resolve_to_indicators_and_their_wanted_columns():
     }
     every = [column for columns in profile.resolve(["all"]).values() for column in columns]
     assert every == [
-        "input_length", "output_length", "reward", "perplexity", "ifd", "mtld", "knn6",
-        "naturalness", "coherence", "understandability",
+        "input_length", "output_length", "log_output_length", "reward", "perplexity", "ifd",
+        "mtld", "knn6", "naturalness", "coherence", "understandability",
     ]  # fmt: skip

@@ -73,6 +73,16 @@ def test_strata_reach_as_far_out_as_a_selection_does():
     assert subsets[0].about.startswith("low x") and subsets[3].about.startswith("high y")
 
 
+def test_a_logarithm_has_no_strata_of_its_own():
+    values = np.random.default_rng(0).lognormal(size=500)
+    other = np.random.default_rng(1).normal(size=500)
+    plain = stratified({"length": values, "other": other}, count=12, size=20, seed=0)
+    logged = {"length": values, "log_length": np.log1p(values), "other": other}
+    again = stratified(logged, count=12, size=20, seed=0)
+    assert [one.about for one in again] == [one.about for one in plain]
+    assert all(np.array_equal(a.positions, b.positions) for a, b in zip(again, plain, strict=True))
+
+
 def test_stratified_refuses_what_does_not_vary():
     with pytest.raises(UsageError, match="'x' is the same for every row"):
         stratified({"x": np.ones(10)}, count=1, size=2, seed=0)

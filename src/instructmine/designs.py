@@ -79,7 +79,8 @@ def stratified(
     values: indicator → (n,), no NaN. Trial t takes indicator t modulo their number; low, middle
     and high follow each other. The depth of a stratum is drawn log-uniformly from the size of a
     subset to a third of the rows: a shallow one lies as far out as a selection does. Rows are
-    ranked, ties in the order of the rows given.
+    ranked, ties in the order of the rows given; an indicator that ranks them as an earlier one does
+    (a length and its logarithm) has the same strata and is passed over.
     Raises UsageError for an indicator without variation or a size beyond the rows.
     """
     if not values:
@@ -87,12 +88,14 @@ def stratified(
     n = len(next(iter(values.values())))
     _check_size(size, n)
     rng = np.random.default_rng([seed, 2])
-    names = list(values)
-    order = {}
-    for name in names:
-        if np.ptp(values[name]) == 0:
+    order: dict[str, Positions] = {}
+    for name, column in values.items():
+        if np.ptp(column) == 0:
             raise UsageError(f"indicator '{name}' is the same for every row; leave it out")
-        order[name] = np.argsort(values[name], kind="stable")
+        ranked = np.argsort(column, kind="stable")
+        if not any(np.array_equal(ranked, other) for other in order.values()):
+            order[name] = ranked
+    names = list(order)
     subsets = []
     for trial in range(count):
         name = names[trial % len(names)]

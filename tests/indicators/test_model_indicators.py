@@ -83,6 +83,8 @@ def test_length_counts_tokens_and_nothing_special(tiny):
     for column, text in (("input_length", ONE.prompt), ("output_length", ONE.response)):
         assert found.values[column][0] == len(tokenizer(text, add_special_tokens=False).input_ids)
     assert found.values["output_length"][1] == 0 and not found.reasons
+    logged = found.values["log_output_length"]
+    assert logged.tolist() == np.log1p(found.values["output_length"]).tolist() and logged[1] == 0
 
 
 def test_lengths_identity_is_the_tokenizers(tiny):

@@ -25,7 +25,8 @@ def test_the_table_has_the_stated_columns_in_pool_order(pool, tmp_path):
     result = im.score(pool, out=tmp_path / "scores.parquet", **QUICK)
     table = pq.read_table(tmp_path / "scores.parquet")
     assert table.column_names == [
-        "source", "row", "id", "input_length", "output_length", "mtld", "errors"
+        "source", "row", "id", "input_length", "output_length", "log_output_length", "mtld",
+        "errors",
     ]  # fmt: skip
     assert table.column("row").to_pylist() == list(range(30))
     assert set(result.files) == {"scores", "manifest", "rejected"}

@@ -63,7 +63,7 @@ def test_the_table_has_a_row_per_trial_and_means_over_its_members(call, pool, tm
     assert names == [
         "trial", "subset", "seed", "design", "stratum", "size", "epochs", "steps", "loss",
         "log_loss", "loss_se", "tokens", "seconds", "source:short", "source:long",
-        "input_length", "output_length", "mtld", "checkpoint", "error",
+        "input_length", "output_length", "log_output_length", "mtld", "checkpoint", "error",
     ]  # fmt: skip
     assert table.column("seed").tolist()[:4] == [3, 4, 5, 6]
     assert len(set(table.column("seed").tolist())) == 7
@@ -75,7 +75,7 @@ def test_the_table_has_a_row_per_trial_and_means_over_its_members(call, pool, tm
     # The mean over a subset that is known: the whole of one source.
     whole = call(pool=pool[:1], size=30, count=1).trials
     scores = im.score(pool[:1], indicators=["length", "mtld"]).scores
-    for name in ("input_length", "output_length", "mtld"):
+    for name in ("input_length", "output_length", "log_output_length", "mtld"):
         assert whole.column(name)[0] == pytest.approx(scores.column(name).mean())
 
 

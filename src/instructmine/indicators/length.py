@@ -19,6 +19,8 @@ from instructmine.turns import TurnIndicator, TurnScorer
 class Length(TurnIndicator):
     """Tokens of the user message and of the response; no special tokens, nothing is cut.
 
+    `log_output_length` is ln(1 + response tokens): a rule adds up means, and the first ten tokens
+    of a response change more than the step from 500 to 510.
     tokenizer: the model whose tokenizer counts; only its tokenizer is read.
     Not covered: the history of a conversation counts in no turn's input length.
     """
@@ -27,6 +29,7 @@ class Length(TurnIndicator):
     columns = (
         Column("input_length", "unknown", "tokens"),
         Column("output_length", "unknown", "tokens"),
+        Column("log_output_length", "unknown", "log tokens"),
     )
 
     tokenizer: ModelRef = ModelRef("starter:lm")
@@ -55,11 +58,13 @@ class _LengthScorer(TurnScorer):
         self._tokenizer.no_padding()
 
     def score_turns(self, turns: Sequence[Turn]) -> Scored:
-        texts = {
-            "input_length": lambda turn: turn.prompt,
-            "output_length": lambda turn: turn.response,
-        }
-        return Scored({name: self._count([texts[name](t) for t in turns]) for name in self.columns})
+        values = {}
+        if "input_length" in self.columns:
+            values["input_length"] = self._count([turn.prompt for turn in turns])
+        if {"output_length", "log_output_length"} & set(self.columns):
+            counted = self._count([turn.response for turn in turns])
+            values |= {"output_length": counted, "log_output_length": np.log1p(counted)}
+        return Scored({name: values[name] for name in self.columns})
 
     def _count(self, texts: list[str]) -> np.ndarray:
         encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
