@@ -29,9 +29,13 @@ import pyarrow.parquet as pq
 
 from instructmine.errors import StoreError
 from instructmine.files import publish
+from instructmine.ids import Lookup
+from instructmine.parts import Gathering, Part, Places, merge
 from instructmine.recipes import Recipe
 
 STALE_TEMPORARY_SECONDS = 24 * 3600  # a temporary this old belongs to a dead process
+FEW = 8  # fewer ids than a recipe's rows by this factor are looked up by their places
+_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,12 @@ class Store:
             raise StoreError(
                 f"cannot use work folder {workdir} ({error.strerror}); give --workdir another one"
             ) from error
+        self._known: dict[str, dict[Path, Part]] = {}
+        self._places: dict[str, Places] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel as the place alone; what was noted of it is noted again."""
+        return {"root": self.root, "_known": {}, "_places": {}}
 
     # ── writing ─────────────────────────────────────────────────────────────────────────────
 
@@ -122,59 +132,71 @@ class Store:
     # ── reading ─────────────────────────────────────────────────────────────────────────────
 
     def read(self, recipe: Recipe, columns: Sequence[str], ids: npt.NDArray[np.bytes_]) -> Stored:
-        """Return what is stored for `ids` (repeats allowed), in their order."""
-        wanted = pa.array(ids).cast(pa.string())
-        n = len(ids)
-        present = np.ones(n, dtype=bool)
-        truncated = np.zeros(n, dtype=bool)
-        reasons: dict[int, str] = {}
-        values: dict[str, npt.NDArray[Any]] = {}
-        tables = self._tables(recipe.key)
-        for name in columns:
-            parts = [
-                t.select(["id", name, "reason", "truncated"])
-                for t in tables
-                if name in t.column_names
-            ]
-            if not parts:
-                present[:] = False
-                values[name] = np.full(n, np.nan)
-                continue
-            table = pa.concat_tables(parts).combine_chunks()
-            where = pc.index_in(wanted, value_set=table.column("id"))
-            known = np.asarray(where.is_valid())
+        """Return what is stored for `ids` (repeats allowed), in their order.
+
+        Parts are read one after the other in batches, so memory is that of the answer. Once a few
+        ids are asked for, the places of all are noted, and only those parts are read from then on.
+        """
+        for _attempt in range(_ATTEMPTS):
+            with contextlib.suppress(FileNotFoundError):  # a compaction has swapped parts
+                return self._read(recipe.key, columns, ids)
+        raise _restless(recipe.key)
+
+    def _read(self, key: str, columns: Sequence[str], ids: npt.NDArray[np.bytes_]) -> Stored:
+        parts = self._opened(key)
+        found = Gathering(ids, columns, parts)
+        places = self._places_of(key, parts, ids)
+        for part in parts:
+            groups = None if places is None else places.get(part.path, ())
+            if groups is None or groups:
+                found.add(part, groups)
+        present = np.ones(len(ids), dtype=bool)
+        for known in found.known.values():
             present &= known
-            found = table.take(where)
-            values[name] = _from_arrow(found.column(name))
-            truncated |= np.asarray(found.column("truncated").fill_null(False))
-            reason = found.column("reason")
-            for position in np.flatnonzero(np.asarray(reason.is_valid())):
-                reasons.setdefault(int(position), reason[int(position)].as_py())
-        return Stored(values, present, reasons, truncated)
+        return Stored(found.values, present, found.reasons(), found.truncated)
+
+    def _places_of(
+        self, key: str, parts: Sequence[Part], ids: npt.NDArray[np.bytes_]
+    ) -> Mapping[Path, set[int]] | None:
+        """Return where the ids may be, or None where reading all parts is no more work."""
+        if len(parts) < 2 or FEW * len(ids) > sum(sum(part.groups) for part in parts):
+            return None
+        places = self._places.setdefault(key, Places())
+        places.update(parts)
+        return places.of(ids)
 
     def missing(
         self, recipe: Recipe, columns: Sequence[str], ids: npt.NDArray[np.bytes_]
     ) -> npt.NDArray[np.bool_]:
         """Return (n,) bool: True where some asked column has not been computed yet."""
-        wanted = pa.array(ids).cast(pa.string())
-        absent = np.zeros(len(ids), dtype=bool)
-        tables = self._tables(recipe.key, only=["id"])
-        for name in columns:
-            parts = [table for table in tables if name in _stored_columns(table)]
-            if not parts:
-                return np.ones(len(ids), dtype=bool)
-            known = pa.concat_tables([t.select(["id"]).replace_schema_metadata() for t in parts])
-            absent |= ~np.asarray(pc.is_in(wanted, value_set=known.column("id").combine_chunks()))
+        for _attempt in range(_ATTEMPTS):
+            with contextlib.suppress(FileNotFoundError):
+                return self._missing(recipe.key, columns, ids)
+        raise _restless(recipe.key)
+
+    def _missing(
+        self, key: str, columns: Sequence[str], ids: npt.NDArray[np.bytes_]
+    ) -> npt.NDArray[np.bool_]:
+        parts = [part for part in self._opened(key) if part.columns & set(columns)]
+        if not parts or not columns:
+            return np.full(len(ids), bool(columns))
+        lookup = Lookup(ids)
+        known = {name: np.zeros(len(ids), dtype=bool) for name in columns}
+        for part in parts:
+            for stored in part.ids():
+                _, rows = lookup.find(stored)
+                for name in columns:
+                    if name in part.columns:
+                        known[name][rows] = True
+        absent: npt.NDArray[np.bool_] = ~np.all(list(known.values()), axis=0)
         return absent
 
-    def _tables(self, key: str, only: Sequence[str] | None = None) -> list[pa.Table]:
-        """Read a recipe's parts in name order; starts over when a compaction swaps them."""
-        for _attempt in range(5):
-            try:
-                return [_read_part(part, only) for part in self._parts(key)]
-            except FileNotFoundError:
-                continue
-        raise StoreError(f"the parts of {key} keep changing; wait for `store compact` to end")
+    def _opened(self, key: str) -> list[Part]:
+        """Return a recipe's parts in name order; a part never changes, so each is opened once."""
+        paths = self._parts(key)
+        known = self._known.get(key, {})
+        self._known[key] = {path: known.get(path) or Part.open(path) for path in paths}
+        return list(self._known[key].values())
 
     def _parts(self, key: str) -> list[Path]:
         return sorted((self.root / key / "parts").glob("*.parquet"))
@@ -205,10 +227,11 @@ class Store:
         """Return id → {recipe key: stored row} for ids that begin with `prefix`."""
         found: dict[str, dict[str, Any]] = {}
         for stored in self.recipes():
-            for table in self._tables(stored.key):
-                hits = table.filter(pc.starts_with(table.column("id"), prefix))
-                for row in hits.to_pylist():
-                    found.setdefault(row.pop("id"), {}).setdefault(stored.key, {}).update(row)
+            for path in self._parts(stored.key):
+                for batch in Part.open(path).batches():
+                    hits = batch.filter(pc.starts_with(batch.column("id"), prefix))
+                    for row in hits.to_pylist():
+                        found.setdefault(row.pop("id"), {}).setdefault(stored.key, {}).update(row)
         return found
 
     def prune(self, keys: Sequence[str]) -> int:
@@ -228,24 +251,21 @@ class Store:
     def compact(self, key: str) -> tuple[int, int]:
         """Merge the parts of a recipe that have the same columns; returns parts before, after."""
         with self._lock(key):
-            parts = self._parts(key)
+            parts = [Part.open(path) for path in self._parts(key)]
             self._sweep(key)
-            groups: dict[tuple[str, ...], list[tuple[Path, pa.Table]]] = {}
+            groups: dict[frozenset[str], list[Part]] = {}
             for part in parts:
-                table = _read_part(part, None)
-                groups.setdefault(tuple(table.column_names), []).append((part, table))
-            recipe = next(r.recipe for r in self.recipes() if r.key == key)
+                groups.setdefault(part.columns, []).append(part)
             for group in groups.values():
                 if len(group) < 2:
                     continue
-                seconds = sum(_seconds(table) for _, table in group)
-                merged = pa.concat_tables([t.replace_schema_metadata() for _, t in group])
-                merged = _first_per_id(merged).replace_schema_metadata(
-                    {"seconds": f"{seconds:.6f}"}
-                )
-                self._write_part(recipe, merged, group[0][0].stem + "m")  # keeps its place
-                for part, _ in group:
-                    part.unlink(missing_ok=True)
+                merged = group[0].path.with_name(
+                    f"{group[0].path.stem}m.parquet"
+                )  # keeps its place
+                with publish(merged) as temporary:
+                    merge(group, temporary)
+                for part in group:
+                    part.path.unlink(missing_ok=True)
             return len(parts), len(self._parts(key))
 
     def _sweep(self, key: str) -> None:
@@ -267,34 +287,8 @@ class Store:
             raise StoreError(f"another process is compacting {key}; wait for it") from error
 
 
-def _read_part(part: Path, only: Sequence[str] | None) -> pa.Table:
-    try:
-        with pq.ParquetFile(part) as file:
-            table = file.read(columns=list(only) if only else None)
-            names = ",".join(file.schema_arrow.names)
-            metadata = {**(file.schema_arrow.metadata or {}), b"columns": names.encode()}
-            return table.replace_schema_metadata(metadata)
-    except FileNotFoundError:
-        raise
-    except (OSError, pa.ArrowInvalid) as error:
-        raise StoreError(
-            f"stored part {part} is damaged ({error}); delete it and run again"
-        ) from error
-
-
-def _stored_columns(table: pa.Table) -> list[str]:
-    names: bytes = (table.schema.metadata or {})[b"columns"]
-    return names.decode().split(",")
-
-
-def _seconds(table: pa.Table) -> float:
-    return float((table.schema.metadata or {}).get(b"seconds", b"0"))
-
-
-def _first_per_id(table: pa.Table) -> pa.Table:
-    ids = np.asarray(table.column("id").to_numpy(zero_copy_only=False), dtype="S32")
-    _, first = np.unique(ids, return_index=True)
-    return table.take(pa.array(np.sort(first)))
+def _restless(key: str) -> StoreError:
+    return StoreError(f"the parts of {key} keep changing; wait for `store compact` to end")
 
 
 def _to_arrow(values: npt.NDArray[Any]) -> pa.Array:
@@ -302,15 +296,3 @@ def _to_arrow(values: npt.NDArray[Any]) -> pa.Array:
         return pa.array(values.astype(np.float64), mask=np.isnan(values))
     flat = pa.array(np.ascontiguousarray(values, dtype=np.float32).reshape(-1))
     return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
-
-
-def _from_arrow(column: pa.ChunkedArray) -> npt.NDArray[Any]:
-    array = column.combine_chunks()
-    if not pa.types.is_fixed_size_list(array.type):
-        return np.asarray(array.to_numpy(zero_copy_only=False), dtype=np.float64)
-    width = array.type.list_size
-    result = np.full((len(array), width), np.nan, dtype=np.float32)
-    valid = np.asarray(array.is_valid())
-    flat = array.drop_null().flatten().to_numpy(zero_copy_only=False)
-    result[valid] = flat.reshape(-1, width)
-    return result
