@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from instructmine.errors import UsageError
+from instructmine.ids import order_by, sort_ties
+from instructmine.ids import words as words_of
 from instructmine.pool import Example
 from instructmine.shingles import WordHasher, ngrams, words
 
@@ -53,11 +55,10 @@ def exact_duplicates(
         ids: (n,) example ids.
         quality: (n,) lower is better, NaN last; None keeps the first of each.
     """
+    order, first = order_by(*words_of(ids))
+    if quality is not None:
+        order, _ = sort_ties(order, first, quality)
     rows = np.arange(len(ids))
-    best_first = rows if quality is None else np.lexsort((rows, quality))
-    order = best_first[np.argsort(ids[best_first], kind="stable")]
-    first = np.ones(len(ids), dtype=bool)
-    first[1:] = ids[order][1:] != ids[order][:-1]
     keeper = order[np.maximum.accumulate(np.where(first, rows, 0))] if len(ids) else rows
     of = np.full(len(ids), -1, dtype=np.int64)
     of[order] = np.where(first, -1, keeper)
@@ -103,8 +104,8 @@ def near_duplicates(
         shingles = _Shingles(file, texts)
         if len(shingles) != len(ids):
             raise ValueError(f"{len(shingles)} texts for {len(ids)} ids")
-        keys = (ids,) if quality is None else (ids, quality)
-        return _walk(shingles, np.lexsort(keys), threshold)
+        keys = words_of(ids) if quality is None else [quality, *words_of(ids)]
+        return _walk(shingles, order_by(*keys)[0], threshold)
 
 
 class _Shingles:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from instructmine.comparison import Contrast, in_one_sentence
 from instructmine.curves import SizeCurve
 from instructmine.errors import UsageError
+from instructmine.ids import order_by, words
 from instructmine.pool import PoolRow, RowSource
 from instructmine.scores import ScoreTable
 from instructmine.trial_table import Trials
@@ -42,7 +45,13 @@ class Candidates:
 
     def by_quality(self) -> IntArray:
         """Positions, best quality first, ties by id."""
-        return np.lexsort((self.ids, self.quality))
+        return self._by_quality
+
+    @cached_property
+    def _by_quality(self) -> IntArray:
+        order, _ = order_by(self.quality, *words(self.ids))
+        order.flags.writeable = False  # shared by all who ask
+        return order
 
     def subset(self, rows: IntArray) -> Candidates:
         """Return the given candidates, in the given order."""
@@ -67,7 +76,10 @@ class Ranking:
 
     def __post_init__(self) -> None:
         """Refuse an order that is not a permutation: a selector may lose nobody."""
-        if not np.array_equal(np.sort(self.order), np.arange(len(self.order))):
+        count = len(self.order)
+        seen = np.zeros(count, dtype=bool)
+        seen[self.order[(self.order >= 0) & (self.order < count)]] = True
+        if not seen.all():
             raise ValueError("a ranking must hold every candidate exactly once")
 
 
@@ -265,16 +277,18 @@ class Selection:
     @property
     def reasons(self) -> dict[str, int]:
         """How often each reason occurs, the part after "of", "by" or ":" left out."""
-        heads = (
-            str(reason).split(" of ")[0].split(" by ")[0].split(":")[0]
-            for reason in self.decisions.column("reason").to_pylist()
-        )
-        return dict(Counter(heads).most_common())
+        return count_reasons(self.decisions.column("reason"))
 
     @property
     def ranked(self) -> pa.Table:
         """The rows of `decisions` that could be chosen, best first."""
         return self.decisions.filter(self.decisions.column("rank").is_valid()).sort_by("rank")
+
+    def places(self, first: int, last: int) -> pa.Table:
+        """Rows of `decisions` at the places `first` to `last` of the ranking, counted from 1."""
+        rank = self.decisions.column("rank")
+        inside = pc.and_(pc.greater_equal(rank, first), pc.less_equal(rank, last))
+        return self.decisions.filter(inside).sort_by("rank")
 
     def rows(self, decisions: pa.Table) -> list[PoolRow]:
         """Read the pool rows that some rows of `decisions` are about, in their order."""
@@ -282,6 +296,16 @@ class Selection:
             raise UsageError("this selection was made without its pool; open the pool and fetch")
         sources, rows = (decisions.column(name).to_pylist() for name in ("source", "row"))
         return self.pool.fetch(list(zip(sources, rows, strict=True)))
+
+
+def count_reasons(reasons: pa.ChunkedArray) -> dict[str, int]:
+    """Count reasons by what stands before "of", "by" or ":", the commonest first; no nulls."""
+    counts: Counter[str] = Counter()
+    for chunk in reasons.chunks:
+        for one in pc.value_counts(chunk.drop_null()).to_pylist():
+            head = str(one["values"]).split(" of ")[0].split(" by ")[0].split(":")[0]
+            counts[head] += one["counts"]
+    return dict(counts.most_common())
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from instructmine.errors import InstructmineError, UsageError
+from instructmine.ids import id_array
 
 KEYS = ("source", "row", "id")
 
@@ -37,7 +38,7 @@ class ScoreTable:
     @property
     def ids(self) -> npt.NDArray[np.bytes_]:
         """(n,) S32 ids."""
-        return np.asarray(self.table.column("id").to_numpy(zero_copy_only=False), dtype="S32")
+        return id_array(self.table.column("id"))
 
     def column(self, name: str) -> npt.NDArray[np.float64]:
         """Return one indicator as (n,) float64, NaN where it is missing."""

@@ -149,14 +149,15 @@ def _show(result: Selection, examples: int) -> None:
 def _show_examples(result: Selection, examples: int) -> None:
     """Print the first and the last of the ranking, with scores, reasons and text."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     from instructmine.cli._show import clip, say
 
-    ranked = result.ranked
-    best = ranked.slice(0, examples)
-    worst = ranked.slice(max(len(best), ranked.num_rows - examples))
+    ranked = pc.max(result.decisions.column("rank")).as_py()
+    best = result.places(1, examples)
+    worst = result.places(max(len(best), ranked - examples) + 1, ranked)
     measured = [c for m in result.manifest["indicators"].values() for c in m["columns"]]
-    columns = [name for name in measured if name in ranked.column_names]  # no vectors
+    columns = [name for name in measured if name in best.column_names]  # no vectors
     pool_rows = iter(result.rows(pa.concat_tables([best, worst])))  # one pass for both
     for title, part in (("best", best), ("worst", worst)):
         say("", f"{title} {part.num_rows} of the ranking:")

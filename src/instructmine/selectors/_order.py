@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from instructmine.errors import UsageError
+from instructmine.ids import order_by, words
 from instructmine.results import Candidates, IntArray, Ranking
 
 FloatMatrix = npt.NDArray[np.float32]
@@ -42,4 +43,4 @@ def embeddings(candidates: Candidates, selector: str, rows: IntArray) -> FloatMa
 
 def descending(values: npt.NDArray[np.float64], ids: npt.NDArray[np.bytes_]) -> IntArray:
     """Return positions, largest value first, missing values last, ties by id."""
-    return np.lexsort((ids, -values, np.isnan(values)))
+    return order_by(-values, *words(ids))[0]

@@ -9,8 +9,11 @@ from typing import ClassVar
 import numpy as np
 
 from instructmine.contracts import Selector
+from instructmine.ids import order_by, words
 from instructmine.results import Candidates, Ranking
 from instructmine.selectors._order import ranking
+
+_BLOCK = 65_536  # ids hashed at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +30,10 @@ class Random(Selector):
     def rank(self, candidates: Candidates, *, seed: int = 0, limit: int | None = None) -> Ranking:
         """Rank in an order that only the seed decides."""
         key = str(seed).encode()
-        hashes = np.array(
-            [
-                hashlib.blake2b(one, digest_size=8, key=key).digest()
-                for one in candidates.ids.tolist()
-            ],
-            dtype="S8",
-        ).view(">u8")
-        return ranking(candidates, np.lexsort((candidates.ids, hashes)))
+        hashes = np.empty(len(candidates), dtype="S8")
+        for start in range(0, len(hashes), _BLOCK):
+            block = candidates.ids[start : start + _BLOCK].tolist()
+            hashes[start : start + _BLOCK] = [
+                hashlib.blake2b(one, digest_size=8, key=key).digest() for one in block
+            ]
+        return ranking(candidates, order_by(hashes.view(">u8"), *words(candidates.ids))[0])

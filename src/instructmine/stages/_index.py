@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from array import array
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from instructmine.contracts import IdArray, Progress
 from instructmine.errors import PoolError
-from instructmine.files import publish_text
+from instructmine.files import publish
 from instructmine.formats import Pool
-from instructmine.identity import ids_digest
+from instructmine.ids import digest_of_multiset, first_of_each
 from instructmine.pool import Example, PoolRow
+
+_REJECTED_BYTES = 2**24  # of rejected rows that are held in memory
 
 
 class RowMask(Collection[int]):
@@ -37,6 +43,35 @@ class RowMask(Collection[int]):
         return len(self._rows)
 
 
+class RejectedRows:
+    """Rows that could not be read, as lines of JSON: in memory while few, then in a file."""
+
+    def __init__(self) -> None:
+        self.first: PoolRow | None = None
+        self._count = 0
+        self._lines = tempfile.SpooledTemporaryFile(_REJECTED_BYTES, prefix="instructmine-")  # noqa: SIM115
+
+    def add(self, row: PoolRow) -> None:
+        """Note a row."""
+        self.first = self.first or row
+        self._count += 1
+        entry = {
+            "source": row.source,
+            "row": row.row,
+            "reason": row.rejection,
+            "raw": row.raw.encode("utf-8", "replace").decode(),
+        }
+        self._lines.write((json.dumps(entry, ensure_ascii=False) + "\n").encode())
+
+    def __len__(self) -> int:
+        return self._count
+
+    def copy_to(self, handle: BinaryIO) -> None:
+        """Write all lines, in the order in which they were added."""
+        self._lines.seek(0)
+        shutil.copyfileobj(self._lines, handle)
+
+
 @dataclass(frozen=True)
 class PoolIndex:
     """Every readable row of a pool, in pool order, without its text (about 50 bytes a row).
@@ -49,16 +84,16 @@ class PoolIndex:
     ids: IdArray
     source: npt.NDArray[np.int32]
     row: npt.NDArray[np.int64]
-    rejected: tuple[PoolRow, ...]
+    rejected: RejectedRows
 
     def __len__(self) -> int:
         """Number of readable rows."""
         return len(self.ids)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Digest of the pool's ids with repeats, whatever their order."""
-        return ids_digest(self.ids.tolist())
+        return digest_of_multiset(self.ids)
 
     def place(self, position: int) -> str:
         """Return where a row stands, as FILE:ROW."""
@@ -66,9 +101,11 @@ class PoolIndex:
 
     def first_occurrence(self) -> npt.NDArray[np.bool_]:
         """Return (n,) bool: True at the first row of every distinct id."""
-        first = np.zeros(len(self), dtype=bool)
-        first[np.unique(self.ids, return_index=True)[1]] = True
-        return first
+        return self._first
+
+    @cached_property
+    def _first(self) -> npt.NDArray[np.bool_]:
+        return first_of_each(self.ids)
 
     def examples(self, wanted: npt.NDArray[np.bool_]) -> Iterator[tuple[int, Example]]:
         """Yield (position, example) for the wanted rows, streaming the pool once more.
@@ -92,11 +129,11 @@ def index_pool(pool: Pool, progress: Progress | None = None) -> PoolIndex:
     ids = bytearray()
     source, rows = array("i"), array("q")
     sources: dict[str, int] = {}
-    rejected: list[PoolRow] = []
+    rejected = RejectedRows()
     for count, row in enumerate(pool, start=1):
         code = sources.setdefault(row.source, len(sources))
         if row.example is None:
-            rejected.append(row)
+            rejected.add(row)
         else:
             ids += row.example.id.encode()
             source.append(code)
@@ -104,26 +141,20 @@ def index_pool(pool: Pool, progress: Progress | None = None) -> PoolIndex:
         if progress is not None and count % 5000 == 0:
             progress("reading", count, 0)
     if not rows:
-        why = f"; row {rejected[0].row}: {rejected[0].rejection}" if rejected else ""
+        first = rejected.first
+        why = f"; row {first.row}: {first.rejection}" if first else ""
         raise PoolError(f"no readable example in {', '.join(sources) or 'the pool'}{why}")
     return PoolIndex(
         pool=pool,
         sources=tuple(sources),
-        ids=np.frombuffer(bytes(ids), dtype="S32"),
+        ids=np.frombuffer(ids, dtype="S32"),
         source=np.frombuffer(source, dtype=np.int32),
         row=np.frombuffer(rows, dtype=np.int64),
-        rejected=tuple(rejected),
+        rejected=rejected,
     )
 
 
-def write_rejected(path: Path, rejected: tuple[PoolRow, ...]) -> None:
+def write_rejected(path: Path, rejected: RejectedRows) -> None:
     """Write the rows that could not be read: source, row, reason and the text, clipped."""
-    with publish_text(path) as handle:
-        for row in rejected:
-            entry = {
-                "source": row.source,
-                "row": row.row,
-                "reason": row.rejection,
-                "raw": row.raw.encode("utf-8", "replace").decode(),
-            }
-            handle.write(json.dumps(entry, ensure_ascii=False) + "\n")
+    with publish(path) as temporary, temporary.open("wb") as handle:
+        rejected.copy_to(handle)

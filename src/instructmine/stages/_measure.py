@@ -15,9 +15,11 @@ import numpy as np
 import pyarrow as pa
 
 from instructmine.contracts import Batch, Context, Indicator, Scorer
+from instructmine.ids import id_column
 from instructmine.pool import Example
 from instructmine.recipes import Recipe
 from instructmine.scores import ScoreTable
+from instructmine.stages._columns import repeated, sparse
 from instructmine.stages._index import PoolIndex
 from instructmine.stages._run import Run
 from instructmine.store import Store
@@ -169,11 +171,9 @@ def gather(
 ) -> ScoreTable:
     """Return the score table of a pool from the store, and count what is cut or missing."""
     columns: dict[str, Any] = {
-        "source": pa.DictionaryArray.from_arrays(
-            pa.array(index.source), pa.array(index.sources)
-        ).cast(pa.string()),
+        "source": repeated(index.sources, index.source),
         "row": pa.array(index.row),
-        "id": pa.array(index.ids).cast(pa.string()),
+        "id": id_column(index.ids),
     }
     errors: dict[int, list[str]] = {}
     for measurement in measurements:
@@ -191,10 +191,8 @@ def gather(
         for position, reason in stored.reasons.items():
             if unscored[position]:  # the reason may be for a column that was not asked for
                 errors.setdefault(position, []).append(f"{measurement.name}: {reason}")
-    texts = pa.array(
-        ["; ".join(errors[p]) if p in errors else None for p in range(len(index))], pa.string()
-    )
-    return ScoreTable(pa.table({**columns, "errors": texts}))
+    texts = {position: "; ".join(parts) for position, parts in errors.items()}
+    return ScoreTable(pa.table({**columns, "errors": sparse(len(index), texts)}))
 
 
 @dataclass(frozen=True)

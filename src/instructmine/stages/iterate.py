@@ -219,7 +219,7 @@ def iterate(
     ranking = Ranking(found.order, found.chosen)
     counts = scores.matrix(TOKENS).sum(axis=1)
     taken = budget.taken(limit, counts[free][found.order])
-    decisions = decide(scores, None, exclusions.reasons, free, ranking, taken)
+    decisions = decide(scores, None, exclusions.reasons(), free, ranking, taken)
     decisions = with_labels(decisions, free, found)
     manifest = {
         **provenance("iterate", arguments),

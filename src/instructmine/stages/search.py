@@ -228,7 +228,7 @@ def search(
     scores, tallies = score_index(run, index, measurements, allow_unscorable=True)
     exclusions.unscorable(np.isnan(scores.matrix(main.columns)).any(axis=1), scores)
     if not allow_unscorable:
-        refuse_unscorable([reason for reason in exclusions.reasons if reason], len(index))
+        refuse_unscorable(exclusions.stated(), len(index))
     exclusions.duplicates("exact", main.rule.predict(scores) if main.rule else None)
     embedded, targets = embed(run, index, ranked, target)
     if embedded:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from instructmine import formats
@@ -23,6 +24,7 @@ from instructmine.results import Plan, Ranking, Selection
 from instructmine.rules.linear import LinearRule
 from instructmine.scores import KEYS, ScoreTable
 from instructmine.stages._budget import Budget
+from instructmine.stages._columns import spans
 from instructmine.stages._exclude import Exclusions
 from instructmine.stages._index import PoolIndex, index_pool, write_rejected
 from instructmine.stages._measure import plan
@@ -135,7 +137,7 @@ def select(
     exclusions = Exclusions(index)
     exclusions.unscorable(np.isnan(scores.matrix(how.columns)).any(axis=1), scores)
     if not allow_unscorable:
-        refuse_unscorable([reason for reason in exclusions.reasons if reason], len(index))
+        refuse_unscorable(exclusions.stated(), len(index))
     exclusions.contaminated(decontaminate)
     exclusions.duplicates(dedup, quality)
 
@@ -151,7 +153,7 @@ def select(
     if taken == 0:
         raise UsageError("the budget is too small for even one example; give a larger one")
 
-    decisions = decide(scores, quality, exclusions.reasons, scored.free, ranking, taken)
+    decisions = decide(scores, quality, exclusions.reasons(), scored.free, ranking, taken)
     manifest = {
         **provenance("select", arguments),
         **describe(run, index, measurements, tallies),
@@ -187,7 +189,7 @@ def predict_selection(rule: LinearRule | None, decisions: pa.Table) -> dict[str,
 def decide(
     scores: ScoreTable,
     quality: npt.NDArray[np.float64] | None,
-    reasons: Sequence[str | None],
+    reasons: pa.ChunkedArray,
     free: npt.NDArray[np.int64],
     ranking: Ranking,
     taken: int,
@@ -197,17 +199,16 @@ def decide(
     rank = np.zeros(n, dtype=np.int64)
     rank[free[ranking.order]] = np.arange(1, len(free) + 1)
     selected = (rank > 0) & (rank <= taken)
-    why = [
-        reason if reason else "selected" if chosen else "below cut"
-        for reason, chosen in zip(reasons, selected, strict=True)
-    ]
+    else_why = pa.chunked_array(
+        pc.if_else(pa.array(selected[span]), "selected", "below cut") for span in spans(n)
+    )
     table = scores.table.select([*KEYS, *scores.indicators])
     values = np.full(n, np.nan) if quality is None else quality
     return (
         table.append_column("quality", pa.array(values, mask=np.isnan(values)))
         .append_column("rank", pa.array(rank, mask=rank == 0))
         .append_column("selected", pa.array(selected))
-        .append_column("reason", pa.array(why, pa.string()))
+        .append_column("reason", pc.coalesce(reasons, else_why))
     )
 
 
@@ -215,18 +216,17 @@ def summarise(decisions: pa.Table, tokens: npt.NDArray[np.float64]) -> dict[str,
     """Return the counts a manifest holds: rows and tokens by source, reasons, quality."""
     selected = decisions.column("selected").to_numpy(zero_copy_only=False)
     quality = decisions.column("quality").to_numpy(zero_copy_only=False)
-    sources = np.asarray(decisions.column("source").to_pylist())
+    pool, chosen = (
+        {one["values"]: one["counts"] for one in pc.value_counts(table["source"]).to_pylist()}
+        for table in (decisions, decisions.filter(decisions.column("selected")))
+    )
     return {
         "rows": int(selected.sum()),
         "tokens": int(np.nansum(tokens[selected])),
         "pool_rows": len(selected),
         "pool_tokens": int(np.nansum(tokens)),
         "sources": {
-            str(name): {
-                "pool": int((sources == name).sum()),
-                "selected": int((selected & (sources == name)).sum()),
-            }
-            for name in np.unique(sources)
+            name: {"pool": pool[name], "selected": chosen.get(name, 0)} for name in sorted(pool)
         },
         "reasons": Selection(decisions, {}).reasons,
         "mean_quality": {"selected": _mean(quality[selected]), "pool": _mean(quality)},
