@@ -34,7 +34,13 @@ PAPER_SIGNS = {  # univariate, InstructMining v1 (arXiv 2307.06290): + raises th
     "perplexity": "+", "mtld": "+", "naturalness": "+", "understandability": "+",
     "reward": "−", "coherence": "−",
 }  # fmt: skip
-TARGET = "target_similarity"
+TARGET, LOGGED = "target_similarity", "log_output_length"
+CANDIDATES = {  # name → the columns that a fit may choose from
+    "papers": PAPERS,
+    "target": (*PAPERS, TARGET),
+    "log": (*PAPERS, LOGGED),
+}
+Key = tuple[str, str]  # part, candidates
 PARTS = ("mixture", "stratified", "unseen", "faulty", "neox-mixture", "neox-stratified")
 TOGETHER = {
     "both": ("mixture", "stratified"),
@@ -42,7 +48,7 @@ TOGETHER = {
     "all": ("mixture", "stratified", "faulty"),
     "neox-both": ("neox-mixture", "neox-stratified"),
 }
-RIVALS = ("reward", "output_length", TARGET)
+RIVALS = ("reward", "output_length", "mtld", TARGET)  # the lead is over the first two
 REPORTED = ("loss:report", "loss:mtbench")
 
 
@@ -58,10 +64,10 @@ def main() -> None:
             tables[name] = together([tables[part] for part in parts])
     (RESULTS / "rules").mkdir(exist_ok=True)
     fits = {
-        (part, target): fitted(part, table, target)
+        (part, candidates): fitted(part, table, candidates)
         for part, table in tables.items()
         if part != "unseen"
-        for target in (False, True)
+        for candidates in CANDIDATES
     }
     lines = ["# Which examples lower the loss of the starter LM: results", ""]
     missing = [part for part in PARTS if part not in tables]
@@ -91,12 +97,16 @@ def together(tables: Sequence[im.Trials]) -> im.Trials:
     return im.Trials(table, recipes=tables[0].recipes, about=tables[0].about)
 
 
-def fitted(part: str, table: im.Trials, target: bool) -> Fit | None:
-    """Fit a rule on one part, with or without similarity to the target as a candidate."""
-    name = f"{part}{'-target' if target else ''}"
-    columns = (*PAPERS, TARGET) if target else PAPERS
+def fitted(part: str, table: im.Trials, candidates: str) -> Fit | None:
+    """Fit a rule on one part, from some candidates."""
+    name = part if candidates == "papers" else f"{part}-{candidates}"
     try:
-        return im.fit(table, indicators=columns, out=RESULTS / "rules" / f"{name}.json", name=name)
+        return im.fit(
+            table,
+            indicators=CANDIDATES[candidates],
+            out=RESULTS / "rules" / f"{name}.json",
+            name=name,
+        )
     except InstructmineError as error:
         print(f"{name}: {error}")
         return None
@@ -119,24 +129,26 @@ def losses(tables: Mapping[str, im.Trials]) -> list[str]:
     ]  # fmt: skip
 
 
-def signs(fits: Mapping[tuple[str, bool], Fit | None]) -> list[str]:
+def signs(fits: Mapping[Key, Fit | None]) -> list[str]:
     """Each indicator alone: the slope's sign and Spearman, beside the paper's sign."""
-    parts = [part for part, target in fits if target and fits[part, True]]
+    parts = list(dict.fromkeys(part for part, _ in fits))
     rows: list[Sequence[Any]] = []
-    for name in (*PAPERS, TARGET):
-        row: list[Any] = [f"`{name}`", PAPER_SIGNS.get(name, "")]
-        for part in parts:
-            found = fits[part, True]
-            assert found is not None
-            one = {item.coefficient.name: item for item in found.analysis.univariate}.get(name)
-            row.append(None if one is None else effect(one))
-        rows.append(row)
+    for name in (*PAPERS, LOGGED, TARGET):
+        alone = [univariate(fits, part).get(name) for part in parts]
+        cells = [effect(one) if one else None for one in alone]
+        rows.append((f"`{name}`", PAPER_SIGNS.get(name, ""), *cells))
     return [
         "## Each indicator alone", "",
         "Sign of the slope on log loss (0: the 95 % interval holds zero) and Spearman's ρ. "
         "+ raises the loss.", "",
         *markdown(("indicator", "paper (v1)", *parts), rows),
     ]  # fmt: skip
+
+
+def univariate(fits: Mapping[Key, Fit | None], part: str) -> dict[str, Any]:
+    """Each column of a part by itself, from whichever fit had it among its candidates."""
+    found = [fit for (name, _), fit in fits.items() if name == part and fit is not None]
+    return {one.coefficient.name: one for fit in found for one in fit.analysis.univariate}
 
 
 def effect(one: Any) -> str:  # noqa: ANN401
@@ -146,25 +158,31 @@ def effect(one: Any) -> str:  # noqa: ANN401
     return f"{sign} {one.spearman:+.2f}"
 
 
-def rules(fits: Mapping[tuple[str, bool], Fit | None]) -> list[str]:
+def rules(fits: Mapping[Key, Fit | None]) -> list[str]:
     """The chosen rules and how well they predict held-out trials."""
     rows = []
-    for (part, target), found in fits.items():
+    for (part, candidates), found in fits.items():
         if found is None:
             continue
         seen = found.evidence
         rows.append(
             (
-                part, "yes" if target else "no", formula(found.candidate), seen["r2"],
+                part, candidates, formula(found.candidate), seen["r2"],
                 seen["nested_cv_r2"], seen["noise_ceiling_r2"],
                 seen["other_models_cv_r2"]["ridge"],
                 seen["other_models_cv_r2"]["gradient_boosting"], seen["permutation"]["p"],
                 verdict(found),
             )
         )  # fmt: skip
-    header = ("fitted on", "target", "rule (log loss per unit)", "R²", "nested CV-R²", "ceiling",
-              "ridge", "boosting", "permutation p", "verdict")  # fmt: skip
-    return ["## Rules", "", "Aim: nested CV-R² of .6 or more.", "", *markdown(header, rows)]
+    header = (
+        "fitted on", "candidates", "rule (log loss per unit)", "R²", "nested CV-R²", "ceiling",
+        "ridge", "boosting", "permutation p", "verdict",
+    )  # fmt: skip
+    said = (
+        "Aim: nested CV-R² of .6 or more. Candidates: the papers' nine; these and similarity to a "
+        "target; these and the logarithm of the response's length."
+    )
+    return ["## Rules", "", said, "", *markdown(header, rows)]
 
 
 def verdict(found: Fit) -> str:
@@ -179,66 +197,71 @@ def formula(rule: LinearRule) -> str:
     return " ".join(f"{value:+.4g}·{name}" for name, value in rule.coefficients.items())
 
 
-def sources(fits: Mapping[tuple[str, bool], Fit | None]) -> list[str]:
+def sources(fits: Mapping[Key, Fit | None]) -> list[str]:
     """Each source left out in turn."""
     parts = [key for key, found in fits.items() if found and found.analysis.left_out]
     names = dict.fromkeys(one.source for key in parts for one in fits[key].analysis.left_out)  # type: ignore[union-attr]
     rows: list[Sequence[Any]] = []
-    for part, target in parts:
-        found = fits[part, target]
+    for part, candidates in parts:
+        found = fits[part, candidates]
         assert found is not None
         by_name = {one.source: one.spearman for one in found.analysis.left_out}
         known = [value for value in by_name.values() if value is not None]
         mean = float(np.mean(known)) if known else None
-        rows.append((part, "yes" if target else "no", *(by_name.get(one) for one in names), mean))
+        rows.append((part, candidates, *(by_name.get(one) for one in names), mean))
     return [
         "## Each source left out", "",
         "Spearman of predicted and actual log loss: chosen and fitted where a source is rare, "
         "tested where it is common. Aim: .6 or more.", "",
-        *markdown(("fitted on", "target", *names, "mean"), rows),
+        *markdown(("fitted on", "candidates", *names, "mean"), rows),
     ]  # fmt: skip
 
 
-def carried_over(fits: Mapping[tuple[str, bool], Fit | None], unseen: im.Trials) -> list[str]:
+def carried_over(fits: Mapping[Key, Fit | None], unseen: im.Trials) -> list[str]:
     """Predicted against actual on subsets of sources that no fit saw, beside single indicators."""
     actual = unseen.column("log_loss")
     rows: list[Sequence[Any]] = []
     drawn = {}
-    for (part, target), found in fits.items():
-        if found is None or part.startswith("neox"):
+    for key, found in fits.items():
+        if found is None or key[0].startswith("neox"):
             continue
         predicted = predictions(found.candidate, unseen)
-        drawn[rule_name(part, target)] = predicted
         offset = float(np.mean(predicted - actual))
-        rows.append((rule_name(part, target), *agreement(predicted, actual), offset))
+        ahead = [shown_lead(predicted, -unseen.column(name), actual) for name in RIVALS[:2]]
+        rows.append((rule_name(*key), *agreement(predicted, actual), *ahead, offset))
+        if key[0] in ("mixture", "stratified", "all"):
+            drawn[rule_name(*key)] = predicted
     for name in RIVALS:
         sign = -1.0  # more reward, length or similarity is held to be better
-        rows.append((f"`{name}` alone", *agreement(sign * unseen.column(name), actual), None))
+        own = agreement(sign * unseen.column(name), actual)
+        rows.append((f"`{name}` alone", *own, None, None, None))
     plot_unseen(drawn, actual)
     return [
         "## Sources that no fit saw", "",
         f"{len(actual)} subsets of Code-Alpaca, GPTeacher's Toolformer and rasbt's set. Spearman "
-        "of predicted and actual log loss, with a 95 % bootstrap interval over subsets, and the "
-        "mean of predicted minus actual.", "",
-        *markdown(("predictor", "Spearman", "low", "high", "offset"), rows),
+        "of predicted and actual log loss, with a 95 % bootstrap interval over subsets; the "
+        "interval of its lead over an indicator alone; the mean of predicted minus actual.", "",
+        *markdown(
+            ("predictor", "Spearman", "low", "high", "over reward", "over length", "offset"), rows
+        ),
     ]  # fmt: skip
 
 
-def rule_name(part: str, target: bool) -> str:
+def rule_name(part: str, candidates: str) -> str:
     """How a fitted rule is called in tables and plots."""
-    return f"rule of {part}{', with target' if target else ''}"
+    return f"rule of {part}{f' ({candidates})' if candidates != 'papers' else ''}"
 
 
-def other_evals(fits: Mapping[tuple[str, bool], Fit | None], unseen: im.Trials) -> list[str]:
+def other_evals(fits: Mapping[Key, Fit | None], unseen: im.Trials) -> list[str]:
     """The same predictions against losses on evals that were never fitted on."""
     rows: list[Sequence[Any]] = []
     known = [name for name in REPORTED if name in unseen.table.column_names]
-    for (part, target), found in fits.items():
-        if found is None or part.startswith("neox"):
+    for key, found in fits.items():
+        if found is None or key[0].startswith("neox"):
             continue
         predicted = predictions(found.candidate, unseen)
         found_on = [correlation(predicted, unseen.column(name)) for name in known]
-        rows.append((rule_name(part, target), *found_on))
+        rows.append((rule_name(*key), *found_on))
     for name in RIVALS:
         found_on = [correlation(-unseen.column(name), unseen.column(one)) for one in known]
         rows.append((f"`{name}` alone", *found_on))
@@ -249,9 +272,7 @@ def other_evals(fits: Mapping[tuple[str, bool], Fit | None], unseen: im.Trials) 
     ]  # fmt: skip
 
 
-def across_models(
-    tables: Mapping[str, im.Trials], fits: Mapping[tuple[str, bool], Fit | None]
-) -> list[str]:
+def across_models(tables: Mapping[str, im.Trials], fits: Mapping[Key, Fit | None]) -> list[str]:
     """Do two architectures agree on which subsets are good, and on the rule?"""
     rows: list[Sequence[Any]] = []
     for part in ("mixture", "stratified"):
@@ -260,19 +281,22 @@ def across_models(
         ours, other = by_subset(tables[part]), by_subset(tables[f"neox-{part}"])
         shared = sorted(ours.keys() & other.keys())
         a, b = (np.array([one[key] for key in shared]) for one in (ours, other))
-        found = fits[part, False]
-        moved = None
-        if found is not None:
-            moved = correlation(predictions(found.candidate, tables[f"neox-{part}"]),
-                                tables[f"neox-{part}"].column("log_loss"))  # fmt: skip
-        rows.append((part, len(shared), correlation(a, b), moved))
+        moved = [transfer(fits[part, one], tables[f"neox-{part}"]) for one in ("papers", "log")]
+        rows.append((part, len(shared), correlation(a, b), *moved))
         plot_models(part, a, b)
     return [
         "## A second architecture", "",
         "Spearman between the log losses that the Llama and the GPT-NeoX are left with by the same "
         "subsets, and between the Llama's rule and the GPT-NeoX's losses.", "",
-        *markdown(("design", "subsets", "losses", "the Llama's rule"), rows),
+        *markdown(("design", "subsets", "losses", "the Llama's rule", "its rule (log)"), rows),
     ]  # fmt: skip
+
+
+def transfer(rule: Fit | None, other: im.Trials) -> float | None:
+    """How one model's rule ranks another's losses."""
+    if rule is None:
+        return None
+    return correlation(predictions(rule.candidate, other), other.column("log_loss"))
 
 
 def by_subset(table: im.Trials) -> dict[str, float]:
@@ -297,14 +321,28 @@ def correlation(first: np.ndarray, second: np.ndarray) -> float:
     return float(spearmanr(first[known], second[known]).statistic)
 
 
-def agreement(first: np.ndarray, second: np.ndarray, resamples: int = 2000) -> tuple[float, ...]:
+def agreement(first: np.ndarray, second: np.ndarray) -> tuple[float, ...]:
     """Spearman with its bootstrap interval over trials."""
+    return correlation(first, second), *interval(resampled(first, second))
+
+
+def shown_lead(first: np.ndarray, other: np.ndarray, actual: np.ndarray) -> str:
+    """The interval of how far one predictor's Spearman lies above another's on the same trials."""
+    low, high = interval(resampled(first, actual) - resampled(other, actual))
+    return f"{low:+.2f} to {high:+.2f}"
+
+
+def resampled(first: np.ndarray, second: np.ndarray, resamples: int = 2000) -> np.ndarray:
+    """Spearman of trials drawn with replacement; the same draws at every call."""
     known = ~(np.isnan(first) | np.isnan(second))
     a, b = first[known], second[known]
-    rng = np.random.default_rng(0)
-    draws = rng.integers(0, len(a), (resamples, len(a)))
-    found = [np.corrcoef(rankdata(a[one]), rankdata(b[one]))[0, 1] for one in draws]
-    return correlation(a, b), *(float(np.nanquantile(found, q)) for q in (0.025, 0.975))
+    draws = np.random.default_rng(0).integers(0, len(a), (resamples, len(a)))
+    return np.array([np.corrcoef(rankdata(a[one]), rankdata(b[one]))[0, 1] for one in draws])
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """The middle 95 %."""
+    return float(np.nanquantile(values, 0.025)), float(np.nanquantile(values, 0.975))
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
@@ -325,14 +363,14 @@ def cell(value: Any) -> str:  # noqa: ANN401
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def plot_signs(fits: Mapping[tuple[str, bool], Fit | None]) -> None:
+def plot_signs(fits: Mapping[Key, Fit | None]) -> None:
     """Spearman of each indicator alone, one colour per part."""
-    known = {part: found for (part, target), found in fits.items() if target and found}
-    names = (*PAPERS, TARGET)
+    known = dict.fromkeys(part for part, _ in fits)
+    names = (*PAPERS, LOGGED, TARGET)
     figure, axes = plt.subplots(figsize=(8, 4.5), constrained_layout=True)
     width = 0.8 / max(len(known), 1)
-    for number, (part, found) in enumerate(known.items()):
-        values = {one.coefficient.name: one.spearman for one in found.analysis.univariate}
+    for number, part in enumerate(known):
+        values = {name: one.spearman for name, one in univariate(fits, part).items()}
         places = np.arange(len(names)) + (number - (len(known) - 1) / 2) * width
         axes.barh(places, [values.get(name, np.nan) for name in names], width, label=part)
     axes.set_yticks(range(len(names)), names)
@@ -343,14 +381,15 @@ def plot_signs(fits: Mapping[tuple[str, bool], Fit | None]) -> None:
     save(figure, "indicators")
 
 
-def plot_curves(fits: Mapping[tuple[str, bool], Fit | None]) -> None:
+def plot_curves(fits: Mapping[Key, Fit | None]) -> None:
     """CV-R² against the number of trials."""
     figure, axes = plt.subplots(figsize=(6, 4), constrained_layout=True)
-    for (part, target), found in fits.items():
-        if found is None or target:
+    for (part, candidates), found in fits.items():
+        if found is None or candidates == "target":
             continue
         curve = found.analysis.learning_curve
-        axes.plot(curve.trials, curve.cv_r2, marker="o", label=part)
+        style = "--" if candidates == "log" else "-"
+        axes.plot(curve.trials, curve.cv_r2, style, marker="o", label=rule_name(part, candidates))
     axes.axhline(0.6, color="gray", linestyle=":", label="aim")
     axes.set_xlabel("trials")
     axes.set_ylabel("CV-R², columns chosen anew")

@@ -4,7 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from instructmine.config import load_profile
 from instructmine.errors import InstructmineError, UsageError
+from instructmine.identity import digest
+from instructmine.modelref import ModelRef
 from instructmine.rules import load_rule, preset_names
 from instructmine.rules.linear import LinearRule
 from instructmine.scores import ScoreTable
@@ -30,6 +33,17 @@ def test_v1_is_the_published_formula():
     scores = table(reward=[0.3], output_length=[120.0], knn6=[0.8])
     expected = 1.0694 - 0.1498 * 0.3 + 8.257e-5 * 120 - 0.9350 * 0.8
     assert rule.predict(scores)[0] == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_shipped_rule_is_about_the_shipped_models():
+    """Another model or another definition would leave its coefficients without a meaning."""
+    rule, profile = load_rule("starter", {}), load_profile("starter")
+    owners = profile.column_owners()
+    recipes = {name: profile.indicator(owners[name]).identity() for name in rule.columns}
+    assert rule.recipes.keys() == recipes.keys() and rule.check(recipes) == []
+    assert rule.about["base_model"] == "starter:lm"
+    own = digest(ModelRef("starter:lm").identity())
+    assert digest(rule.about["trainer"]["base_model"]) == own
 
 
 def test_a_single_indicator_puts_its_better_end_first():
