@@ -72,9 +72,8 @@ def _like_previous(values: npt.NDArray[Any]) -> BoolArray:
     return like
 
 
-def digest_of_multiset(ids: IdArray) -> str:
-    """Return `identity.ids_digest` of full-length ids: order does not matter, repetition does."""
-    order, _ = order_by(*words(ids))
+def digest_in_order(ids: IdArray, order: IntArray) -> str:
+    """Return `identity.ids_digest` of full-length ids, given the order that sorts them."""
     hasher = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for start in range(0, len(order), _BLOCK):
         hasher.update(np.ascontiguousarray(ids[order[start : start + _BLOCK]]).data)

@@ -58,6 +58,12 @@ class ScoreTable:
         """Return the given rows, in the given order."""
         return ScoreTable(self.table.take(pa.array(rows)))
 
+    def without(self, *names: str) -> ScoreTable:
+        """Return the table without some columns; nothing is copied."""
+        return ScoreTable(
+            self.table.drop_columns([n for n in names if n in self.table.schema.names])
+        )
+
     def to_pandas(self) -> object:
         """Return a pandas DataFrame, for notebooks (needs pandas)."""
         return self.table.to_pandas()

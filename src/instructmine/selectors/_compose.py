@@ -87,8 +87,7 @@ class Stratified(_Wrapper):
         table = candidates.scores.table
         if self.by not in table.column_names:
             raise UsageError(f"the scores have no column '{self.by}' to stratify by")
-        values = np.asarray([str(value) for value in table.column(self.by).to_pylist()])
-        names, labels = np.unique(values, return_inverse=True)
+        names, labels = _strata(table.column(self.by))
         orders: list[IntArray] = []
         decided: list[int] = []
         for stratum in range(len(names)):
@@ -109,6 +108,16 @@ class Stratified(_Wrapper):
             order[turns == stratum] = rows
         followed = np.flatnonzero(number >= np.asarray(decided, dtype=np.int64)[turns])
         return Ranking(order, int(followed[0]) if len(followed) else len(order))
+
+
+def _strata(column: Any) -> tuple[list[str], IntArray]:
+    """Return the different values of a column as sorted text, and which of them each row has."""
+    coded = column.combine_chunks().dictionary_encode(null_encoding="encode")
+    texts = [str(value) for value in coded.dictionary.to_pylist()]
+    names = sorted(set(texts))
+    place = {name: number for number, name in enumerate(names)}
+    numbers = np.array([place[text] for text in texts], dtype=np.int64)
+    return names, numbers[coded.indices.to_numpy()]
 
 
 def equal_turns(sizes: Sequence[int]) -> npt.NDArray[np.int64]:

@@ -19,7 +19,7 @@ from instructmine.contracts import IdArray, Progress
 from instructmine.errors import PoolError
 from instructmine.files import publish
 from instructmine.formats import Pool
-from instructmine.ids import digest_of_multiset, first_of_each
+from instructmine.ids import digest_in_order, order_by, words
 from instructmine.pool import Example, PoolRow
 
 _REJECTED_BYTES = 2**24  # of rejected rows that are held in memory
@@ -90,10 +90,18 @@ class PoolIndex:
         """Number of readable rows."""
         return len(self.ids)
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """Digest of the pool's ids with repeats, whatever their order."""
-        return digest_of_multiset(self.ids)
+        return self._sorted[0]
+
+    @cached_property
+    def _sorted(self) -> tuple[str, npt.NDArray[np.bool_]]:
+        """What one sort of the ids tells: their digest, and where each occurs first."""
+        order, new = order_by(*words(self.ids))
+        first = np.zeros(len(self), dtype=bool)
+        first[order[new]] = True
+        return digest_in_order(self.ids, order), first
 
     def place(self, position: int) -> str:
         """Return where a row stands, as FILE:ROW."""
@@ -101,11 +109,7 @@ class PoolIndex:
 
     def first_occurrence(self) -> npt.NDArray[np.bool_]:
         """Return (n,) bool: True at the first row of every distinct id."""
-        return self._first
-
-    @cached_property
-    def _first(self) -> npt.NDArray[np.bool_]:
-        return first_of_each(self.ids)
+        return self._sorted[1]
 
     def examples(self, wanted: npt.NDArray[np.bool_]) -> Iterator[tuple[int, Example]]:
         """Yield (position, example) for the wanted rows, streaming the pool once more.
@@ -144,7 +148,7 @@ def index_pool(pool: Pool, progress: Progress | None = None) -> PoolIndex:
         first = rejected.first
         why = f"; row {first.row}: {first.rejection}" if first else ""
         raise PoolError(f"no readable example in {', '.join(sources) or 'the pool'}{why}")
-    return PoolIndex(
+    index = PoolIndex(
         pool=pool,
         sources=tuple(sources),
         ids=np.frombuffer(ids, dtype="S32"),
@@ -152,6 +156,8 @@ def index_pool(pool: Pool, progress: Progress | None = None) -> PoolIndex:
         row=np.frombuffer(rows, dtype=np.int64),
         rejected=rejected,
     )
+    index.first_occurrence()  # all ask for it, and sorting is cheapest while nothing else is held
+    return index
 
 
 def write_rejected(path: Path, rejected: RejectedRows) -> None:

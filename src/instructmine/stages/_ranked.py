@@ -123,7 +123,7 @@ class ScoredPool:
         candidates = Candidates(
             ids=self.index.ids[self.free],
             quality=self.quality(one)[self.free],
-            scores=self.scores.take(self.free),
+            scores=self.scores.without("id", "errors").take(self.free),  # a text per row
             embeddings=self.embedded.values[self.free] if self.embedded else None,
             targets=self.targets if "targets" in one.selector.needs else None,
         )
