@@ -15,7 +15,6 @@ import numpy.typing as npt
 from instructmine.kmeans import FloatMatrix, IntArray, kmeans
 
 FloatArray = npt.NDArray[np.float64]
-_CHUNK = 4096  # rows whose similarities to the hard set are held at once
 
 
 @dataclass(frozen=True)
@@ -70,18 +69,17 @@ def similarity(
 ) -> FloatArray:
     """Return R: the mean cosine of each row to its `nearest` hard rows; 0 without any.
 
-    1 is the maximum over the hard set. Memory is 4,096 × the hard set.
+    1 is the maximum over the hard set. vectors: (n, d) float32 of length one. faiss compares in
+    blocks, so memory does not grow with rows × hard rows.
     """
+    import faiss
+
     if not len(hard):
         return np.zeros(len(rows))
-    anchors = vectors[hard].T
-    count = min(nearest, len(hard))
-    found = np.empty(len(rows))
-    for start in range(0, len(rows), _CHUNK):
-        cosine = vectors[rows[start : start + _CHUNK]] @ anchors
-        top = np.partition(cosine, cosine.shape[1] - count, axis=1)[:, -count:]
-        found[start : start + _CHUNK] = top.mean(axis=1, dtype=np.float64)
-    return found
+    found, _ = faiss.knn(
+        vectors[rows], vectors[hard], min(nearest, len(hard)), metric=faiss.METRIC_INNER_PRODUCT
+    )
+    return np.asarray(found.mean(axis=1, dtype=np.float64))
 
 
 def combined(probability: FloatArray, near: FloatArray, alpha: float) -> FloatArray:
