@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from instructmine.errors import UsageError
 from instructmine.evals import Checkpoint, EvalSet, SetLoss
 from instructmine.modelref import ModelRef
 from instructmine.pool import Example, Message
@@ -36,6 +37,22 @@ Direction = Literal["higher", "lower", "unknown"]  # which end is better, where 
 def execution(default: Any) -> Any:
     """Declare a config field that changes speed, never numbers, and so is not identity."""
     return field(default=default, metadata={"identity": False})
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one worker takes of a machine. gpus: may be a fraction, then several share one."""
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse amounts that no machine has. Raises UsageError."""
+        if self.cpus < 0 or self.gpus < 0 or (self.gpus > 1 and self.gpus % 1):
+            raise UsageError(
+                f"a worker cannot take {self.cpus:g} CPUs and {self.gpus:g} GPUs; give 0 or more, "
+                "and whole GPUs above one"
+            )
 
 
 # ── indicators ──────────────────────────────────────────────────────────────────────────────
@@ -123,8 +140,12 @@ class Indicator(Identified, ABC):
     A new indicator is one file in `indicators/` (its name is the indicator's name) that defines
     one subclass, or an entry point of the group `instructmine.indicators`. Bump `version` when
     numbers change. `inputs` names other indicators whose stored values this one reads; each has
-    a field of the same name that holds its config.
+    a field of the same name that holds its config. cpus, gpus: what one worker takes of a cluster;
+    give `gpus` another default where a model is run.
     """
+
+    cpus: float = execution(1.0)
+    gpus: float = execution(0.0)
 
     scope: ClassVar[Literal["example", "pool"]] = "example"
     requires: ClassVar[tuple[str, ...]] = ()  # importable packages outside the core install
@@ -201,9 +222,14 @@ class Selector(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Trainer(Identified, ABC):
-    """One way of fine-tuning a base model on examples. Bump `version` when results change."""
+    """One way of fine-tuning a base model on examples. Bump `version` when results change.
+
+    cpus, gpus: what one training takes of a cluster.
+    """
 
     base_model: ModelRef
+    cpus: float = execution(1.0)
+    gpus: float = execution(0.0)
 
     @abstractmethod
     def train(
@@ -334,12 +360,37 @@ class Searcher(ABC):
 # ── engines ─────────────────────────────────────────────────────────────────────────────────
 
 
-class Worker(Protocol):
-    """Picklable work: called once per job, may keep what it opened between calls."""
+class Worker(ABC):
+    """Picklable work: called once per job, perhaps in another process or on another machine.
 
+    stateful: it keeps what it opened between calls, so few processes should do many jobs each;
+    otherwise any job may go to any process.
+    """
+
+    stateful: ClassVar[bool] = False
+
+    @property
+    def resources(self) -> Resources:
+        """What one process of it takes of a cluster."""
+        return Resources()
+
+    @abstractmethod
     def __call__(self, job: Any) -> Any:
-        """Do one job and return a small result; large results go to the store."""
-        ...
+        """Do one job and return a small result; large results go to the store.
+
+        The same job may be done twice: where a process dies nobody knows how far it had come.
+        """
+
+    def halves(self, job: Any) -> Sequence[Any]:
+        """Return a job in two, to find what ends the process that does it; () if it is one."""
+        return ()
+
+    @abstractmethod
+    def give_up(self, job: Any, reason: str) -> Any:
+        """Return the result of a job that ended every process that did it, and say so.
+
+        Called in the process of the user. Raises InstructmineError where nothing can replace it.
+        """
 
 
 @dataclass(frozen=True)
@@ -351,9 +402,21 @@ class Engine(ABC):
 
     workers: int = 1
 
+    def __post_init__(self) -> None:
+        """Refuse fewer workers than one. Raises UsageError."""
+        if self.workers < 1:
+            raise UsageError(f"--workers must be 1 or more, not {self.workers}")
+
     @abstractmethod
     def run(self, worker: Worker, jobs: Iterable[Any]) -> Iterator[Any]:
-        """Yield one result per job, in any order; draw jobs lazily, so memory stays bounded."""
+        """Yield one result per job, in any order; draw jobs lazily, so memory stays bounded.
+
+        A job that had to be split gives a result per part. What a worker raises is raised here.
+        """
+
+    def threads_each(self) -> int | None:
+        """Return the CPU threads of one worker; None leaves the library's default."""
+        return None
 
 
 Progress = Callable[[str, int, int], None]  # (what, done, total): total 0 while unknown

@@ -45,3 +45,8 @@ class MissingExtraError(InstructmineError):
             f"{purpose} needs {package}, which is not installed; "
             f"run: pip install 'instructmine[{extra}]'"
         )
+        self._made_of = package, extra, purpose
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str, str]]:
+        """Travel between processes, which an error of three arguments does not by itself."""
+        return type(self), self._made_of

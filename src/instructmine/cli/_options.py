@@ -37,8 +37,12 @@ Workdir = Annotated[
         envvar="INSTRUCTMINE_WORKDIR", help="Where scores are kept (default: your cache folder)."
     ),
 ]
-Engine = Annotated[str, typer.Option(help="Where jobs run.")]
+Engine = Annotated[str, typer.Option(help="Where jobs run: local or ray.")]
 Workers = Annotated[int, typer.Option(min=1, help="Jobs that run at the same time.")]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(help="Ray cluster to join: HOST:PORT or auto (default: RAY_ADDRESS, or its own)."),
+]
 BaseModel = Annotated[
     str, typer.Option("--base-model", help="Causal LM: `starter`, a folder or a hub id.")
 ]

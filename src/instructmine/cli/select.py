@@ -59,6 +59,8 @@ def select(
     seed: o.Seed = 0,
     workdir: o.Workdir = None,
     engine: o.Engine = "local",
+    workers: o.Workers = 1,
+    ray_address: o.RayAddress = None,
     device: o.Device = "auto",
     threads: o.Threads = None,
     show: Annotated[
@@ -103,6 +105,8 @@ def select(
             seed=seed,
             workdir=workdir,
             engine=engine,
+            workers=workers,
+            ray_address=ray_address,
             device=device,
             threads=threads,
             progress=progress,

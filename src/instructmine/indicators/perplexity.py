@@ -40,6 +40,7 @@ class Perplexity(TurnIndicator):
     dtype: str = "float32"
     max_length: int | None = None
     batch_tokens: int | None = execution(None)
+    gpus: float = execution(1.0)
 
     def identity(self) -> dict[str, Any]:
         """The fields, with the token limit in force, the template and the start token."""

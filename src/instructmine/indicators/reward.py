@@ -33,6 +33,7 @@ class Reward(TurnIndicator):
     dtype: str = "float32"
     max_length: int | None = None
     batch_tokens: int | None = execution(None)
+    gpus: float = execution(1.0)
 
     def identity(self) -> dict[str, Any]:
         """The fields, with the token limit in force and the template."""

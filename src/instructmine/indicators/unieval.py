@@ -47,6 +47,7 @@ class Unieval(TurnIndicator):
     dtype: str = "float32"
     max_length: int = 1024
     batch_tokens: int | None = execution(None)
+    gpus: float = execution(1.0)
 
     def identity(self) -> dict[str, Any]:
         """The fields and the truncation rule; the questions are part of the version."""

@@ -6,6 +6,7 @@ indicator's recipe. Whatever was published stays, so running again after any end
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from instructmine.contracts import Batch, Context, Indicator, Scorer
+from instructmine.contracts import Batch, Context, Indicator, Resources, Scorer, Worker
+from instructmine.errors import InstructmineError
 from instructmine.ids import id_column
 from instructmine.pool import Example
 from instructmine.recipes import Recipe
@@ -26,6 +28,8 @@ from instructmine.store import Store
 
 # A part is lost with a crash, so chunks are small; a part costs a file, so they grow with the work
 SMALLEST_CHUNK, LARGEST_CHUNK, CHUNKS = 256, 8192, 48
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,16 @@ class Measurement:
 
 @dataclass
 class Tally:
-    """What measuring one indicator did: rows scored now, found in the store, cut, seconds."""
+    """What measuring one indicator did: rows scored now, found in the store, cut, seconds.
+
+    died: rows among the computed ones that ended every process which scored them.
+    """
 
     computed: int = 0
     stored: int = 0
     truncated: int = 0
     unscorable: int = 0
+    died: int = 0
     seconds: float = 0.0
 
 
@@ -98,8 +106,9 @@ def measure(run: Run, index: PoolIndex, measurement: Measurement) -> Tally:
         )
         what = f"scoring {measurement.name}"
         run.report(what, 0, total)
-        for rows in run.engine.run(worker, _jobs(index, measurement.indicator, wanted)):
-            tally.computed += rows
+        for done in run.engine.run(worker, _jobs(index, measurement.indicator, wanted)):
+            tally.computed += done.rows
+            tally.died += done.died
             run.report(what, tally.computed, total)
         tally.seconds = time.perf_counter() - started
     return tally
@@ -129,9 +138,19 @@ def _batch(examples: list[Example]) -> Batch:
     return Batch(ids=np.array([e.id for e in examples], dtype="S32"), examples=tuple(examples))
 
 
+@dataclass(frozen=True)
+class Done:
+    """What became of a batch: rows published, and those among them that were given up."""
+
+    rows: int
+    died: int = 0
+
+
 @dataclass
-class ScoreWorker:
+class ScoreWorker(Worker):
     """Scores batches and publishes them; opens its model at the first batch."""
+
+    stateful = True
 
     indicator: Indicator
     columns: tuple[str, ...]
@@ -141,8 +160,14 @@ class ScoreWorker:
     store: Store
     _scorer: Scorer | None = field(default=None, repr=False)
 
-    def __call__(self, batch: Batch) -> int:
-        """Score one batch, publish it, and return the number of rows scored."""
+    @property
+    def resources(self) -> Resources:
+        """What the indicator asks for; no GPU where scoring is to be on the CPU."""
+        gpus = 0.0 if self.context.device == "cpu" else self.indicator.gpus
+        return Resources(self.indicator.cpus, gpus)
+
+    def __call__(self, batch: Batch) -> Done:
+        """Score one batch and publish it."""
         if self._scorer is None:
             self._scorer = self.indicator.open(self.context, self.columns)
         started = time.perf_counter()
@@ -159,7 +184,42 @@ class ScoreWorker:
             scored.truncated,
             seconds=time.perf_counter() - started,
         )
-        return len(batch.ids)
+        return Done(len(batch.ids))
+
+    def halves(self, batch: Batch) -> tuple[Batch, ...]:
+        """Return a batch in two; that of a pool-scope indicator is one."""
+        middle = len(batch.ids) // 2
+        if not middle or self.indicator.scope == "pool":
+            return ()
+        return tuple(
+            Batch(batch.ids[part], batch.examples[part])
+            for part in (slice(middle), slice(middle, None))
+        )
+
+    def give_up(self, batch: Batch, reason: str) -> Done:
+        """Publish an example as missing, with the reason.
+
+        Raises InstructmineError for a pool-scope indicator, which has no value for any row then.
+        """
+        what = self.recipe.indicator
+        if self.indicator.scope == "pool":
+            raise InstructmineError(
+                f"{what} of {len(batch.ids):,} rows cannot be computed: {reason}, most likely for "
+                "lack of memory; run again with more of it"
+            )
+        values = {name: np.full(1, np.nan) for name in self.columns}
+        if self.indicator.vector:  # as wide as the others', or it could not be read with them
+            (name,) = self.columns
+            values = self.store.read(self.recipe, [name], batch.ids).values
+            if values[name].ndim == 1:
+                raise InstructmineError(
+                    f"{what} of example {batch.ids[0].decode()} cannot be computed: {reason}; "
+                    "leave it out of the pool, or run again with more memory"
+                )
+        self.store.publish(self.recipe, batch.ids, values, {0: reason})
+        example = batch.ids[0].decode()[:12]
+        log.warning("warning: example %s has no %s: %s", example, what, reason)
+        return Done(1, died=1)
 
     def __getstate__(self) -> dict[str, Any]:
         """Travel without the opened model."""

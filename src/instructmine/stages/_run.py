@@ -15,6 +15,7 @@ import instructmine
 from instructmine import plugins
 from instructmine.config import Profile, load_profile
 from instructmine.contracts import Context, Engine, Progress
+from instructmine.errors import UsageError
 from instructmine.store import Store
 
 REPORTED_PACKAGES = (
@@ -59,6 +60,7 @@ def open_run(
     workdir: str | Path | None = None,
     engine: str = "local",
     workers: int = 1,
+    ray_address: str | None = None,
     device: str = "auto",
     threads: int | None = None,
     progress: Progress | None = None,
@@ -68,21 +70,26 @@ def open_run(
     if target is not None:
         chosen = chosen.override([f"target_similarity.target={target}"])
     place = Path(workdir or default_workdir()).expanduser()
+    runs_jobs = _engine(engine, workers, ray_address)
     return Run(
         profile=chosen,
         store=Store(place),
-        engine=plugins.load("engines", engine, Engine)(workers=workers),
-        context=Context(device=device, threads=threads),
+        engine=runs_jobs,
+        context=Context(device=device, threads=threads or runs_jobs.threads_each()),
         workdir=place,
         progress=progress,
     )
 
 
-def share_of_cores(threads: int | None, workers: int) -> int | None:
-    """Return the threads of one of several workers; None leaves the library's default."""
-    if threads is not None or workers == 1:
-        return threads
-    return max(1, (os.cpu_count() or 1) // workers)
+def _engine(name: str, workers: int, ray_address: str | None) -> Engine:
+    kind = plugins.load("engines", name, Engine)
+    if ray_address is None:
+        return kind(workers=workers)
+    if plugins.spelling("engines", name) != "ray":
+        raise UsageError(
+            f"--ray-address is for --engine ray, not for {name}; leave one of the two out"
+        )
+    return kind(workers=workers, address=ray_address)
 
 
 def provenance(command: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

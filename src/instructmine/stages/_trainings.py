@@ -73,7 +73,8 @@ def run_trainings(
     if results and all(one.error for one in results.values()):
         first = next(iter(results.values()))
         raise EvidenceError(
-            f"every trial failed ({first.error}); lower sft.learning_rate or look at the pool"
+            f"every trial failed ({first.error}); lower sft.learning_rate, give it more memory, or "
+            "look at the pool"
         )
     return [results[key] for key in keys]
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from instructmine.contracts import Checkpoint, Context, Evaluator, Trainer
+from instructmine.contracts import Checkpoint, Context, Evaluator, Resources, Trainer, Worker
 from instructmine.evals import EvalSet, SetLoss
 from instructmine.files import write_text
 from instructmine.identity import digest, ids_digest
@@ -61,7 +61,7 @@ class TrialResult:
 
 
 @dataclass(frozen=True)
-class TrialRunner:
+class TrialRunner(Worker):
     """Runs trials of one trainer and one evaluator; a worker for the engine. Picklable.
 
     keep: whether checkpoints stay. root: the folder that results are kept in.
@@ -77,6 +77,16 @@ class TrialRunner:
     def key(self, ids: Iterable[bytes], seed: int) -> str:
         """Return the key of a training; the order of the ids does not matter."""
         return digest([self.trainer.identity(), ids_digest(ids), seed])
+
+    @property
+    def resources(self) -> Resources:
+        """What the trainer asks for; no GPU where training is to be on the CPU."""
+        gpus = 0.0 if self.context.device == "cpu" else self.trainer.gpus
+        return Resources(self.trainer.cpus, gpus)
+
+    def give_up(self, job: TrialJob, reason: str) -> TrialResult:
+        """Return a failed trial that is not kept: with more memory it may well succeed."""
+        return TrialResult(job.key, {**UNTRAINED, "error": reason}, {})
 
     def __call__(self, job: TrialJob) -> TrialResult:
         """Do what is missing of a trial; two processes never do the same one at once."""

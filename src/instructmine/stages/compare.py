@@ -46,7 +46,7 @@ from instructmine.stages._ranked import (
     embed,
     refuse_missing_target,
 )
-from instructmine.stages._run import Run, open_run, provenance, share_of_cores
+from instructmine.stages._run import Run, open_run, provenance
 from instructmine.stages._strategies import entrants
 from instructmine.stages._trainings import (
     base_model_ref,
@@ -87,6 +87,7 @@ def compare(
     workdir: str | Path | None = None,
     engine: str = "local",
     workers: int = 1,
+    ray_address: str | None = None,
     device: str = "auto",
     threads: int | None = None,
     progress: Progress | None = None,
@@ -122,8 +123,9 @@ def compare(
             folder).
         engine: where jobs run.
         workers: trainings that run at the same time.
+        ray_address: Ray cluster to join; None uses RAY_ADDRESS, or a Ray of its own.
         device: auto, cpu, cuda, cuda:N or mps.
-        threads: CPU threads of one training; None divides the cores among the workers.
+        threads: CPU threads of one training; None divides the cores among local workers.
         progress: called with (what, done, total).
         dry_run: train nothing; return a TrialPlan with measured estimates.
 
@@ -141,7 +143,7 @@ def compare(
     how = Round(sizes, match, tuple(range(seed, seed + seeds)), tuple(random_size))
     run = open_run(
         profile=profile, settings=set, target=target, workdir=workdir, engine=engine,
-        workers=workers, device=device, threads=share_of_cores(threads, workers),
+        workers=workers, device=device, ray_address=ray_address, threads=threads,
         progress=progress,
     )  # fmt: skip
     sets = read_eval_sets([eval] if isinstance(eval, (str, Path)) else eval, "--eval")

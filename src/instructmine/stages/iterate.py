@@ -86,6 +86,8 @@ def iterate(
     seed: int = 0,
     workdir: str | Path | None = None,
     engine: str = "local",
+    workers: int = 1,
+    ray_address: str | None = None,
     device: str = "auto",
     threads: int | None = None,
     progress: Progress | None = None,
@@ -136,6 +138,8 @@ def iterate(
         workdir: where scores, answers, verdicts and rounds are kept (default:
             INSTRUCTMINE_WORKDIR or your cache folder).
         engine: where jobs run.
+        workers: processes that score at the same time.
+        ray_address: Ray cluster to join; None uses RAY_ADDRESS, or a Ray of its own.
         device: auto, cpu, cuda, cuda:N or mps.
         threads: CPU threads; None leaves the library's default.
         progress: called with (what, done, total).
@@ -166,7 +170,7 @@ def iterate(
     formats.check_format(format, out)
     run = open_run(
         profile=profile, settings=set, workdir=workdir, engine=engine,
-        device=device, threads=threads, progress=progress,
+        workers=workers, ray_address=ray_address, device=device, threads=threads, progress=progress,
     )  # fmt: skip
     roles = run.profile.roles
     base = ModelRef(classifier or roles["classifier"])

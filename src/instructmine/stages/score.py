@@ -40,6 +40,8 @@ def score(
     allow_unscorable: bool = False,
     workdir: str | Path | None = None,
     engine: str = "local",
+    workers: int = 1,
+    ray_address: str | None = None,
     device: str = "auto",
     threads: int | None = None,
     progress: Progress | None = None,
@@ -58,6 +60,8 @@ def score(
         allow_unscorable: go on when more than 5 % of rows have no value.
         workdir: where scores are kept (default: INSTRUCTMINE_WORKDIR or your cache folder).
         engine: where jobs run.
+        workers: processes that score at the same time.
+        ray_address: Ray cluster to join; None uses RAY_ADDRESS, or a Ray of its own.
         device: auto, cpu, cuda, cuda:N or mps.
         threads: CPU threads; None leaves the library's default.
         progress: called with (what, done, total).
@@ -74,7 +78,7 @@ def score(
     check_table_name(out)
     run = open_run(
         profile=profile, settings=set, target=target, workdir=workdir, engine=engine,
-        device=device, threads=threads, progress=progress,
+        workers=workers, ray_address=ray_address, device=device, threads=threads, progress=progress,
     )  # fmt: skip
     index = index_pool(open_pool(as_sources(pool), mapping=map), progress)
     measurements = plan(run, index, indicators)

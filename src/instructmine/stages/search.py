@@ -47,7 +47,7 @@ from instructmine.stages._ranked import (
     refuse_missing_target,
     strategy,
 )
-from instructmine.stages._run import open_run, provenance, share_of_cores
+from instructmine.stages._run import open_run, provenance
 from instructmine.stages._size_limits import (
     check_call,
     check_tokens,
@@ -125,6 +125,7 @@ def search(
     workdir: str | Path | None = None,
     engine: str = "local",
     workers: int = 1,
+    ray_address: str | None = None,
     device: str = "auto",
     threads: int | None = None,
     progress: Progress | None = None,
@@ -170,8 +171,9 @@ def search(
             folder).
         engine: where jobs run.
         workers: trainings that run at the same time.
+        ray_address: Ray cluster to join; None uses RAY_ADDRESS, or a Ray of its own.
         device: auto, cpu, cuda, cuda:N or mps.
-        threads: CPU threads of one training; None divides the cores among the workers.
+        threads: CPU threads of one training; None divides the cores among local workers.
         progress: called with (what, done, total).
         dry_run: search nothing; return a TrialPlan with measured estimates.
 
@@ -188,7 +190,7 @@ def search(
     check_call(out, seeds, match, steps, minimum, maximum)
     run = open_run(
         profile=profile, settings=set, target=target, workdir=workdir, engine=engine,
-        workers=workers, device=device, threads=share_of_cores(threads, workers),
+        workers=workers, device=device, ray_address=ray_address, threads=threads,
         progress=progress,
     )  # fmt: skip
     how = searcher_of(run, searcher, seeds, limits)

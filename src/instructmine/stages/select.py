@@ -72,6 +72,8 @@ def select(
     seed: int = 0,
     workdir: str | Path | None = None,
     engine: str = "local",
+    workers: int = 1,
+    ray_address: str | None = None,
     device: str = "auto",
     threads: int | None = None,
     progress: Progress | None = None,
@@ -103,6 +105,8 @@ def select(
         seed: for selectors that draw.
         workdir: where scores are kept (default: INSTRUCTMINE_WORKDIR or your cache folder).
         engine: where jobs run.
+        workers: processes that score at the same time.
+        ray_address: Ray cluster to join; None uses RAY_ADDRESS, or a Ray of its own.
         device: auto, cpu, cuda, cuda:N or mps.
         threads: CPU threads; None leaves the library's default.
         progress: called with (what, done, total).
@@ -121,7 +125,7 @@ def select(
     formats.check_format(format, out)
     run = open_run(
         profile=profile, settings=set, target=target, workdir=workdir, engine=engine,
-        device=device, threads=threads, progress=progress,
+        workers=workers, ray_address=ray_address, device=device, threads=threads, progress=progress,
     )  # fmt: skip
     how = strategy(run, selector, rule=rule, within=within, stratify=stratify)
     refuse_missing_target([how], target)

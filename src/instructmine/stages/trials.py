@@ -34,7 +34,7 @@ from instructmine.stages._exclude import Exclusions
 from instructmine.stages._index import PoolIndex, index_pool
 from instructmine.stages._means import SubsetMeans
 from instructmine.stages._measure import plan
-from instructmine.stages._run import open_run, provenance, share_of_cores
+from instructmine.stages._run import open_run, provenance
 from instructmine.stages._trainings import (
     Training,
     base_model_ref,
@@ -79,6 +79,7 @@ def trials(
     workdir: str | Path | None = None,
     engine: str = "local",
     workers: int = 1,
+    ray_address: str | None = None,
     device: str = "auto",
     threads: int | None = None,
     progress: Progress | None = None,
@@ -110,8 +111,9 @@ def trials(
             folder).
         engine: where jobs run.
         workers: trials that run at the same time.
+        ray_address: Ray cluster to join; None uses RAY_ADDRESS, or a Ray of its own.
         device: auto, cpu, cuda, cuda:N or mps.
-        threads: CPU threads of one trial; None divides the cores among the workers.
+        threads: CPU threads of one trial; None divides the cores among local workers.
         progress: called with (what, done, total).
         dry_run: train nothing of the design; return a TrialPlan with measured estimates.
 
@@ -131,7 +133,7 @@ def trials(
         raise UsageError("--count must be 1 or more, --noise 0 or more")
     run = open_run(
         profile=profile, settings=set, target=target, workdir=workdir, engine=engine,
-        workers=workers, device=device, threads=share_of_cores(threads, workers),
+        workers=workers, device=device, ray_address=ray_address, threads=threads,
         progress=progress,
     )  # fmt: skip
     fit_set, *others = sets = [read_eval_set(eval), *read_eval_sets(report_eval)]

@@ -53,6 +53,7 @@ class Sft(Trainer):
     micro_tokens: int | None = execution(None)
     gradient_checkpointing: bool = execution(False)
     checkpoint_minutes: float = execution(10.0)
+    gpus: float = execution(1.0)
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no training."""

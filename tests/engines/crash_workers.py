@@ -1,0 +1,68 @@
+"""Workers for the engines' tests: jobs are lists of numbers, some of which end the process."""
+
+import contextlib
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from instructmine.contracts import Resources, Worker
+from instructmine.errors import MissingExtraError, UsageError
+
+
+@dataclass
+class Doubler(Worker):
+    """Doubles every number of a job; keeps a note of what it did in `folder`.
+
+    poison: numbers that end the process. once: those that end it only the first time.
+    """
+
+    folder: Path
+    poison: tuple[int, ...] = ()
+    once: tuple[int, ...] = ()
+    seconds: float = 0.0
+    stateful: bool = True
+    opened: bool = False
+
+    @property
+    def resources(self):
+        return Resources(cpus=1)
+
+    def __call__(self, job):
+        if not self.opened:
+            self.opened = True
+            note(self.folder, "opened", os.getpid())
+        for number in job:
+            note(self.folder, "tried", number)
+            if number in self.poison or number in self.once and self._first(number):
+                os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(self.seconds)
+        if "wrong" in job:
+            raise UsageError("a number is wrong; give another one")
+        if "missing" in job:
+            raise MissingExtraError("nothing", "all", "a test")
+        return [2 * number for number in job]
+
+    def _first(self, number):
+        with contextlib.suppress(FileExistsError):
+            (self.folder / f"once-{number}").touch(exist_ok=False)
+            return True
+        return False
+
+    def halves(self, job):
+        middle = len(job) // 2
+        return (job[:middle], job[middle:]) if middle else ()
+
+    def give_up(self, job, reason):
+        return [(job[0], reason)]
+
+
+def note(folder, what, value):
+    with (folder / what).open("a") as handle:
+        handle.write(f"{value}\n")
+
+
+def notes(folder, what):
+    path = folder / what
+    return path.read_text().split() if path.exists() else []
