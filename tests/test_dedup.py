@@ -115,7 +115,9 @@ def test_sharing_slots_of_the_frequency_table_changes_nothing(monkeypatch):
     texts = pool_with_copies()
     ids = ids_of(len(texts))
     expected = near_duplicates(texts, ids).of.tolist()
-    monkeypatch.setattr(dedup, "_TABLE", 3)
+    monkeypatch.setattr(dedup, "_SMALLEST_TABLE", 3)
+    monkeypatch.setattr(dedup, "_LARGEST_TABLE", 3)
+    monkeypatch.setattr(dedup, "_COUNTED", 10)
     assert near_duplicates(texts, ids).of.tolist() == expected
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import IO
@@ -21,7 +22,8 @@ IntArray = npt.NDArray[np.int64]
 ShingleSet = npt.NDArray[np.uint32]  # sorted, each once
 
 SHINGLE_WORDS = 2  # words per shingle: one changed word in twenty keeps two texts alike
-_TABLE = 2**22  # slots of the frequency table: 16 MB
+_SMALLEST_TABLE, _LARGEST_TABLE = 2**22, 2**27  # slots of the frequency table: 16 MB to 512 MB
+_COUNTED = 2**22  # shingles counted at once
 _SLACK = 1e-9  # a similarity of exactly the threshold counts, whatever float makes of it
 
 
@@ -113,15 +115,13 @@ class _Shingles:
 
     def __init__(self, file: IO[bytes], texts: Iterable[str]) -> None:
         hasher = WordHasher()
-        sizes = [0]
-        self._frequency = np.zeros(_TABLE, dtype=np.int32)
+        sizes = array("q", [0])
         for text in texts:
             found = _shingle_set(text, hasher)
-            self._frequency[found % _TABLE] += 1
             file.write(found.tobytes())
             sizes.append(len(found))
         file.flush()
-        self._starts = np.cumsum(np.array(sizes, dtype=np.int64))
+        self._starts = np.cumsum(np.frombuffer(sizes, dtype=np.int64))
         self.sizes = np.diff(self._starts)
         total = int(self._starts[-1])
         self._all = (
@@ -129,6 +129,7 @@ class _Shingles:
             if total
             else np.empty(0, dtype=np.uint32)
         )
+        self._frequency = _frequencies(self._all)
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -143,10 +144,22 @@ class _Shingles:
         Slots of the table are shared, so a frequency may be too high but never too low; any
         fixed order makes the filter exact, a rough one only makes it slower.
         """
-        frequency = self._frequency[own % _TABLE]
+        frequency = self._frequency[own % len(self._frequency)]
         order = np.lexsort((own, frequency))[:count]
         shared = own[order[frequency[order] > 1]]
         return [int(shingle) for shingle in shared]
+
+
+def _frequencies(shingles: ShingleSet) -> npt.NDArray[np.int32]:
+    """Count shingles in a table with a slot for each, as far as that is not too large."""
+    slots = _SMALLEST_TABLE
+    while slots < min(len(shingles), _LARGEST_TABLE):
+        slots *= 2
+    frequency = np.zeros(slots, dtype=np.int32)
+    for start in range(0, len(shingles), _COUNTED):
+        found, count = np.unique(shingles[start : start + _COUNTED] % slots, return_counts=True)
+        frequency[found] += count.astype(np.int32)
+    return frequency
 
 
 def _shingle_set(text: str, hasher: WordHasher) -> ShingleSet:
@@ -160,28 +173,67 @@ def _shingle_set(text: str, hasher: WordHasher) -> ShingleSet:
 def _walk(shingles: _Shingles, order: IntArray, threshold: float) -> Duplicates:
     of = np.full(len(shingles), -1, dtype=np.int64)
     similarity = np.zeros(len(shingles))
-    kept_with: dict[int, list[int]] = {}  # rare shingle → places in `order` of kept rows
+    kept = _Kept(shingles, order, threshold)
     for place, row in enumerate(order.tolist()):
-        own = shingles.of(row)
-        prefix = shingles.rarest(own, len(own) - math.ceil(threshold * len(own) - _SLACK) + 1)
-        found: set[int] = set()
-        for shingle in prefix:
-            found.update(kept_with.get(shingle, ()))
+        found = kept.sharing(place)
         # Better ones first: of equally similar ones the best is named.
         rows = order[np.sort(np.fromiter(found, dtype=np.int64, count=len(found)))]
+        size = shingles.sizes[row]
         sizes = shingles.sizes[rows]
-        larger = np.maximum(sizes, len(own))
-        rows = rows[np.minimum(sizes, len(own)) >= threshold * larger - _SLACK]
+        rows = rows[np.minimum(sizes, size) >= threshold * np.maximum(sizes, size) - _SLACK]
         if len(rows):
-            jaccard = _jaccard(own, rows, shingles)
+            jaccard = _jaccard(shingles.of(row), rows, shingles)
             nearest = int(np.argmax(jaccard))
             if jaccard[nearest] >= threshold - _SLACK:
                 of[row] = rows[nearest]
                 similarity[row] = jaccard[nearest]
                 continue
-        for shingle in prefix:
-            kept_with.setdefault(shingle, []).append(place)
+        kept.add(place)
     return Duplicates(of, similarity)
+
+
+class _Kept:
+    """Which kept rows have a rare shingle: a chain of them per shingle, 12 bytes per link.
+
+    A link is one of the rarest shingles of one row; rows are places in the order of the walk.
+    """
+
+    def __init__(self, shingles: _Shingles, order: IntArray, threshold: float) -> None:
+        rare = array("I")
+        ends = array("q", [0])
+        for row in order.tolist():
+            own = shingles.of(row)
+            rare.extend(
+                shingles.rarest(own, len(own) - math.ceil(threshold * len(own) - _SLACK) + 1)
+            )
+            ends.append(len(rare))
+        shingle = np.frombuffer(rare, dtype=np.uint32)
+        frequency = _frequencies(shingle)
+        shared = frequency[shingle % len(frequency)] > 1  # what only one row has leads nowhere
+        before = np.concatenate([[0], np.cumsum(shared)])
+        self._ends = array("q", before[np.frombuffer(ends, dtype=np.int64)].tobytes())
+        chains, chain = np.unique(shingle[shared], return_inverse=True)
+        self._chain = array("I", chain.astype(np.uint32).tobytes())
+        self._next = array("I", bytes(4 * len(self._chain)))  # link + 1, 0 at the end
+        self._place = array("I", bytes(4 * len(self._chain)))
+        self._first = array("I", bytes(4 * len(chains)))  # of each chain, link + 1
+
+    def sharing(self, place: int) -> set[int]:
+        """Return the places of kept rows that share a rare shingle with a row."""
+        found: set[int] = set()
+        for link in range(self._ends[place], self._ends[place + 1]):
+            other = self._first[self._chain[link]]
+            while other:
+                found.add(self._place[other - 1])
+                other = self._next[other - 1]
+        return found
+
+    def add(self, place: int) -> None:
+        """Keep a row."""
+        for link in range(self._ends[place], self._ends[place + 1]):
+            self._place[link] = place
+            self._next[link] = self._first[self._chain[link]]
+            self._first[self._chain[link]] = link + 1
 
 
 def _jaccard(own: ShingleSet, rows: IntArray, shingles: _Shingles) -> npt.NDArray[np.float64]:
