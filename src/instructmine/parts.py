@@ -7,6 +7,7 @@ Nothing here holds a whole recipe: what is in memory is a batch, and 12 bytes pe
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,13 @@ class Part:
         """What computing it took."""
         return float((self.schema.metadata or {}).get(b"seconds", b"0"))
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What computing it told about its values as a whole."""
+        found = json.loads((self.schema.metadata or {}).get(b"facts", b"{}"))
+        assert isinstance(found, dict)
+        return found
+
     def width(self, name: str) -> int | None:
         """Return the length of a column's vectors, None for plain numbers."""
         kind = self.schema.field(name).type
@@ -76,6 +84,17 @@ class Part:
         """Yield the ids in batches."""
         for batch in self.batches(["id"], groups):
             yield id_array(batch.column(0))
+
+
+def stated(seconds: float, facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return the metadata of a part: what computing it took, and told."""
+    told = {"facts": json.dumps(facts, sort_keys=True)} if facts else {}
+    return {"seconds": f"{seconds:.6f}", **told}
+
+
+def facts_of(parts: Sequence[Part]) -> dict[str, Any]:
+    """Return the facts of several parts; of one that two state, the earlier part's."""
+    return {name: value for part in reversed(parts) for name, value in part.facts.items()}
 
 
 @contextlib.contextmanager
@@ -204,8 +223,8 @@ def merge(parts: Sequence[Part], out: Path) -> None:
     """Write parts of the same columns as one, the first row of every id, in order."""
     ids = [one for part in parts for one in part.ids()]
     first = first_of_each(np.concatenate(ids))
-    seconds = f"{sum(part.seconds for part in parts):.6f}"
-    schema = parts[0].schema.with_metadata({"seconds": seconds})
+    seconds = sum(part.seconds for part in parts)
+    schema = parts[0].schema.with_metadata(stated(seconds, facts_of(parts)))
     row = 0
     with pq.ParquetWriter(out, schema, compression="zstd") as writer:
         waiting: list[pa.RecordBatch] = []

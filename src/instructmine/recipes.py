@@ -21,8 +21,17 @@ class Recipe:
     canonical: str  # canonical JSON of the identity fields; a string keeps the recipe hashable
 
     @classmethod
-    def of(cls, indicator: str, identity: Mapping[str, Any], *, pool: str | None = None) -> Recipe:
-        """Build a recipe; `pool` is the digest of the pool for pool-scope indicators."""
+    def of(
+        cls,
+        indicator: str,
+        identity: Mapping[str, Any],
+        *,
+        pool: str | Mapping[str, Any] | None = None,
+    ) -> Recipe:
+        """Build a recipe.
+
+        pool: of pool-scope indicators, the digest of the pool, or that and how it is searched.
+        """
         fields = dict(identity) if pool is None else {**identity, "pool": pool}
         return cls(indicator, canonical_json(fields))
 

@@ -69,10 +69,12 @@ class Ranking:
     """All candidates in order, best first: order[0] is the position of the best one.
 
     chosen: how many leading places the selector itself decided; the rest follows by quality.
+    notes: what must be known of how it was done, that a search was approximate for example.
     """
 
     order: IntArray
     chosen: int
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse an order that is not a permutation: a selector may lose nobody."""

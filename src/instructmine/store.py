@@ -17,7 +17,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 from instructmine.errors import StoreError
 from instructmine.files import publish
 from instructmine.ids import Lookup
-from instructmine.parts import Gathering, Part, Places, merge
+from instructmine.parts import Gathering, Part, Places, facts_of, merge, stated
 from instructmine.recipes import Recipe
 
 STALE_TEMPORARY_SECONDS = 24 * 3600  # a temporary this old belongs to a dead process
@@ -44,13 +44,15 @@ class Stored:
 
     values: column → (n,) float64 or (n, d) float32, NaN where null or absent.
     present: (n,) bool, True where every asked column has been computed (even if null).
-    reasons: position → why a value is null. truncated: (n,) bool.
+    reasons: position → why a value is null. truncated: (n,) bool. facts: what computing told
+    about the values as a whole, the recall of a search for example.
     """
 
     values: Mapping[str, npt.NDArray[Any]]
     present: npt.NDArray[np.bool_]
     reasons: Mapping[int, str]
     truncated: npt.NDArray[np.bool_]
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,12 @@ class Store:
         reasons: Mapping[int, str],
         truncated: frozenset[int] = frozenset(),
         seconds: float = 0.0,
+        facts: Mapping[str, Any] | None = None,
     ) -> Path:
-        """Add one part, whole or not at all; `seconds` is what computing it took."""
+        """Add one part, whole or not at all; `seconds` is what computing it took.
+
+        facts: JSON-like, what is known of the values as a whole.
+        """
         reason = [reasons.get(position) for position in range(len(ids))]
         cut = np.zeros(len(ids), dtype=bool)
         cut[list(truncated)] = True
@@ -110,7 +116,7 @@ class Store:
             columns[name] = _to_arrow(column)
         columns["reason"] = pa.array(reason, pa.string())
         columns["truncated"] = pa.array(cut)
-        table = pa.table(columns).replace_schema_metadata({"seconds": f"{seconds:.6f}"})
+        table = pa.table(columns).replace_schema_metadata(stated(seconds, facts or {}))
         return self._write_part(recipe, table, f"{time.time_ns():020d}-{uuid.uuid4().hex}")
 
     def _write_part(self, recipe: Recipe, table: pa.Table, name: str) -> Path:
@@ -153,7 +159,7 @@ class Store:
         present = np.ones(len(ids), dtype=bool)
         for known in found.known.values():
             present &= known
-        return Stored(found.values, present, found.reasons(), found.truncated)
+        return Stored(found.values, present, found.reasons(), found.truncated, facts_of(parts))
 
     def _places_of(
         self, key: str, parts: Sequence[Part], ids: npt.NDArray[np.bytes_]

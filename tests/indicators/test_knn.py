@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from instructmine import neighbours
 from instructmine.contracts import Batch, Column, Context, Indicator
 from instructmine.errors import UsageError
 from instructmine.indicators import knn
@@ -45,7 +46,7 @@ def clustered(n, d, seed=0, spread=0.5):
 @pytest.mark.parametrize("n,d", [(2, 3), (9, 2), (400, 24), (700, 5)])
 def test_equals_brute_force(monkeypatch, n, d):
     monkeypatch.setattr(knn, "_QUERIES", 128)
-    monkeypatch.setattr(knn, "_PAIRS", 100)
+    monkeypatch.setattr(neighbours, "_PAIRS", 100)
     vectors = clustered(n, d)
     count = min(6, n - 1)
     np.testing.assert_allclose(
@@ -144,3 +145,36 @@ def test_what_is_no_neighbour_is_refused(neighbour):
 def test_asking_for_more_neighbours_changes_no_identity():
     one, two = (Knn(neighbour=n, embedding=Vectors()) for n in (6, (6, 10)))
     assert one.identity() == two.identity()
+
+
+def test_a_pool_beyond_the_exact_size_is_searched_in_clusters():
+    vectors = clustered(900, 24)
+    vectors[7] = vectors[250]
+    vectors[5] = np.nan
+    batch = Batch(
+        np.array([f"{row:032x}" for row in range(900)], dtype="S32"), (), {"embedding": vectors}
+    )
+    exact = Knn(exact_rows=900, embedding=Vectors()).open(Context(), ["knn6"])
+    near = Knn(exact_rows=899, recall=0.9, embedding=Vectors()).open(Context(), ["knn6"])
+    wanted, found = exact.score(batch), near.score(batch)
+    assert exact.facts == {}
+    assert near.facts["recall"] >= 0.9
+    a, b = wanted.values["knn6"], found.values["knn6"]
+    assert np.isnan(b[5])
+    assert found.reasons == wanted.reasons
+    usable = np.isfinite(a)
+    assert (b[usable] >= a[usable] - 1e-12).all()  # a missed neighbour makes it larger
+    assert np.mean(np.isclose(a[usable], b[usable], rtol=1e-12)) > 0.6
+    near.score(Batch(batch.ids[:300], (), {"embedding": vectors[:300]}))
+    assert near.facts == {}
+
+
+def test_only_what_a_search_changes_is_in_the_recipe():
+    plain = Knn(embedding=Vectors())
+    other = Knn(exact_rows=5, recall=0.5, embedding=Vectors())
+    assert plain.identity() == other.identity()
+    assert plain.search_of(200_000) == {}
+    assert plain.search_of(200_001) == {"search": "clusters", "recall": 0.95}
+    assert other.search_of(6) == {"search": "clusters", "recall": 0.5}
+    with pytest.raises(UsageError, match="knn.recall"):
+        Knn(recall=0, embedding=Vectors())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +20,10 @@ from instructmine.contracts import (
     execution,
 )
 from instructmine.errors import UsageError
+from instructmine.neighbours import ClusterSearch, squared_distances
 
 _QUERIES = 4096  # rows searched at once
 _SPARE = 4  # extra neighbours fetched, so that float32 noise seldom hides a true one
-_PAIRS = 512  # pairs whose distance is recomputed at once: what stays in the cache
 _EPSILON = float(np.finfo(np.float32).eps)
 
 FloatMatrix = npt.NDArray[np.float32]
@@ -39,12 +39,16 @@ def _embedding() -> Indicator:
 class Knn(Indicator):
     """Euclidean distance to the i-th nearest neighbour of the same pool, as in InstructMining.
 
-    Higher means rarer. Exact: no approximate index, the example itself is left out by its
-    position, and copies of a row are neighbours at distance exactly 0. The value depends on
-    the pool it is searched in, so it belongs to that pool.
+    Higher means rarer. The example itself is left out by its position, and copies of a row are
+    neighbours at distance exactly 0. The value depends on the pool it is searched in, so it
+    belongs to that pool.
 
     neighbour: which neighbours, one column each (`knn6`); several cost no more than the last.
-    Grows as n² × d; memory is the embeddings twice plus blocks.
+    exact_rows: larger pools are searched approximately, which is another recipe; up to here
+    every neighbour is a true one. recall: smallest share of true neighbours that an approximate
+    search finds on a sample. A neighbour that is missed makes a value too large, never too small.
+    Exact, it grows as n² × d with the embeddings twice in memory; approximate, as about n^1.5 × d
+    with a quarter more than once.
 
     Not covered: a rare example may be precious or broken; distance does not tell which.
     """
@@ -55,6 +59,8 @@ class Knn(Indicator):
     reads_text: ClassVar[bool] = False
     neighbour: tuple[int, ...] = execution((6,))  # the column's name says it, so no identity
     embedding: Indicator = field(default_factory=_embedding)
+    exact_rows: int = 200_000
+    recall: float = 0.95
 
     def __post_init__(self) -> None:
         """Take a single number for a tuple of one; refuse what is no neighbour."""
@@ -62,7 +68,18 @@ class Knn(Indicator):
         wanted = (given,) if isinstance(given, int) else tuple(given)
         if not wanted or min(wanted) < 1:
             raise UsageError(f"knn.neighbour counts from 1, so it cannot be {given}")
+        if not 0 < self.recall <= 1:
+            raise UsageError(f"knn.recall must be in (0, 1], not {self.recall}")
         object.__setattr__(self, "neighbour", tuple(sorted(set(wanted))))
+
+    def identity(self) -> dict[str, Any]:
+        """The fields, but for those that say how a large pool is searched: see `search_of`."""
+        fields = super().identity()
+        return {name: fields[name] for name in fields if name not in ("exact_rows", "recall")}
+
+    def search_of(self, rows: int) -> dict[str, Any]:
+        """Return what the recipe says of how a pool of so many rows is searched; {}: exactly."""
+        return {"search": "clusters", "recall": self.recall} if rows > self.exact_rows else {}
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -72,13 +89,18 @@ class Knn(Indicator):
     def open(self, context: Context, columns: Sequence[str]) -> Scorer:
         """Return the scorer; nothing is loaded but faiss."""
         wanted = tuple(i for i in self.neighbour if f"knn{i}" in columns)
-        return _KnnScorer(wanted, context.threads)
+        return _KnnScorer(wanted, context.threads, self.exact_rows, self.recall)
 
 
 class _KnnScorer:
-    def __init__(self, neighbour: tuple[int, ...], threads: int | None) -> None:
+    def __init__(
+        self, neighbour: tuple[int, ...], threads: int | None, exact_rows: int, recall: float
+    ) -> None:
         self.neighbour = neighbour
         self.threads = threads
+        self.exact_rows = exact_rows
+        self.recall = recall
+        self.facts: dict[str, Any] = {}  # of the last pool: how it was searched, if not exactly
 
     def score(self, batch: Batch) -> Scored:
         """Score all rows of a pool at once; `batch.inputs["embedding"]` is (n, d)."""
@@ -99,10 +121,22 @@ class _KnnScorer:
                 for row in usable.tolist():
                     reasons[row] = f"{reasons[row]}; {short}" if row in reasons else short
         if possible:
-            distances = neighbour_distances(vectors[usable], possible[-1])
+            distances = self._distances(vectors[usable], possible[-1], len(vectors))
             for i in possible:
                 values[f"knn{i}"][usable] = distances[:, i - 1]
         return Scored(values, reasons)
+
+    def _distances(self, vectors: FloatMatrix, count: int, rows: int) -> npt.NDArray[np.float64]:
+        self.facts = {}
+        if rows <= self.exact_rows:
+            return neighbour_distances(vectors, count)
+        found = ClusterSearch(vectors, count, self.recall)
+        self.facts = found.search.to_json()
+        squared = np.concatenate([distances for _, _, distances in found.blocks()])
+        short = np.flatnonzero(~np.isfinite(squared[:, -1]))  # too few in the clusters looked into
+        if len(short):
+            squared[short] = _search_float64(vectors, short, count)
+        return np.sqrt(squared)
 
 
 def neighbour_distances(vectors: FloatMatrix, count: int) -> npt.NDArray[np.float64]:
@@ -132,7 +166,7 @@ def neighbour_distances(vectors: FloatMatrix, count: int) -> npt.NDArray[np.floa
     for start in range(0, rows, _QUERIES):
         query = np.arange(start, min(start + _QUERIES, rows))
         approximate, found = index.search(centred[query], fetch)
-        exact = _squared_distances(vectors, query, found)
+        exact = squared_distances(vectors, query, found)
         exact[found == query[:, None]] = np.inf  # itself, by position, wherever it came
         exact.sort(axis=1)
         result[query] = exact[:, :count]
@@ -143,22 +177,6 @@ def neighbour_distances(vectors: FloatMatrix, count: int) -> npt.NDArray[np.floa
             if doubtful.any():
                 result[query[doubtful]] = _search_float64(vectors, query[doubtful], count)
     return np.sqrt(result)
-
-
-def _squared_distances(
-    vectors: FloatMatrix, query: npt.NDArray[np.int64], found: IntMatrix
-) -> npt.NDArray[np.float64]:
-    """Return squared distances of found pairs, from differences: 0 for copies, no cancelling."""
-    left = np.repeat(query, found.shape[1])
-    right = found.ravel()
-    squared = np.empty(len(left))
-    for start in range(0, len(left), _PAIRS):
-        part = slice(start, start + _PAIRS)
-        difference = vectors[left[part]].astype(np.float64)
-        difference -= vectors[right[part]]
-        np.square(difference, out=difference)
-        squared[part] = difference.sum(axis=1)
-    return squared.reshape(found.shape)
 
 
 def _search_float64(
@@ -174,7 +192,7 @@ def _search_float64(
         rows = query[start : start + 256]
         distances = norms - 2 * (double[rows] @ double.T)  # the row's own norm does not order
         found = np.argpartition(distances, fetch - 1, axis=1)[:, :fetch]
-        exact = _squared_distances(vectors, rows, found)
+        exact = squared_distances(vectors, rows, found)
         exact[found == rows[:, None]] = np.inf
         exact.sort(axis=1)
         result[start : start + 256] = exact[:, :count]

@@ -66,8 +66,8 @@ class Within(_Wrapper):
         """Rank the better share with the inner selector, the rest by quality."""
         better = candidates.by_quality()[: math.ceil(self.share * len(candidates))]
         inner = self.selector.rank(candidates.subset(better), seed=seed, limit=limit)
-        chosen = Ranking(ranking(candidates, better[inner.order]).order, inner.chosen)
-        return chosen
+        order = ranking(candidates, better[inner.order]).order
+        return Ranking(order, inner.chosen, inner.notes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +90,7 @@ class Stratified(_Wrapper):
         names, labels = _strata(table.column(self.by))
         orders: list[IntArray] = []
         decided: list[int] = []
+        notes: list[str] = []
         for stratum in range(len(names)):
             rows = np.flatnonzero(labels == stratum)
             quota = limit
@@ -98,6 +99,7 @@ class Stratified(_Wrapper):
             inner = self.selector.rank(candidates.subset(rows), seed=seed, limit=quota)
             orders.append(rows[inner.order])
             decided.append(inner.chosen)
+            notes += [f"{names[stratum]}: {note}" for note in inner.notes]
         sizes = [len(order) for order in orders]
         turns = equal_turns(sizes) if self.equal else proportional_turns(sizes)
         number = np.empty(len(turns), dtype=np.int64)  # how many of its stratum came before
@@ -107,7 +109,8 @@ class Stratified(_Wrapper):
         for stratum, rows in enumerate(orders):
             order[turns == stratum] = rows
         followed = np.flatnonzero(number >= np.asarray(decided, dtype=np.int64)[turns])
-        return Ranking(order, int(followed[0]) if len(followed) else len(order))
+        own = int(followed[0]) if len(followed) else len(order)
+        return Ranking(order, own, tuple(notes))
 
 
 def _strata(column: Any) -> tuple[list[str], IntArray]:

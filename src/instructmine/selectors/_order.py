@@ -16,14 +16,14 @@ from instructmine.results import Candidates, IntArray, Ranking
 FloatMatrix = npt.NDArray[np.float32]
 
 
-def ranking(candidates: Candidates, chosen: IntArray) -> Ranking:
+def ranking(candidates: Candidates, chosen: IntArray, notes: tuple[str, ...] = ()) -> Ranking:
     """Return a ranking that begins with `chosen` and goes on by quality, ties by id."""
     chosen = np.asarray(chosen, dtype=np.int64)
     left = np.ones(len(candidates), dtype=bool)
     left[chosen] = False
     by_quality = candidates.by_quality()
     rest = by_quality[left[by_quality]]
-    return Ranking(np.concatenate([chosen, rest]).astype(np.int64), len(chosen))
+    return Ranking(np.concatenate([chosen, rest]).astype(np.int64), len(chosen), notes)
 
 
 def places(candidates: Candidates, limit: int | None) -> int:

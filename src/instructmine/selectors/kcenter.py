@@ -9,11 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from instructmine.contracts import Selector
+from instructmine.errors import UsageError
 from instructmine.results import Candidates, IntArray, Ranking
 from instructmine.selectors._order import FloatMatrix, embeddings, places, ranking
 
 _BLOCK = 512  # candidates whose distances are kept current between passes over the pool
 _ROWS = 16_384  # pool rows per block of a pass: 32 MB of distances
+_SAMPLE = 1000  # rows outside a draw that are looked at
+_SEED = 0
 _DECIMALS = 5  # float32 noise in a squared distance: below it, quality decides
 
 
@@ -25,17 +28,61 @@ class Kcenter(Selector):
     chosen ones, the better one of two equally far; the radius is at most twice the optimum.
     Grows as n × places × d, in matrix products; memory is the embeddings plus blocks.
 
+    exact_rows: of more candidates so many are drawn, and the walk takes those alone. How many of
+    the others lie within its radius, as all of the drawn ones do, is measured on a sample and
+    said.
+
     Not covered: quality beyond the start. Farthest points are often the strangest ones, so
     choose inside the better half (`within`) unless the pool is clean.
     """
 
     needs: ClassVar[frozenset[Literal["embeddings", "targets"]]] = frozenset({"embeddings"})
+    exact_rows: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        """Refuse a draw of nothing."""
+        if self.exact_rows < 1:
+            raise UsageError(f"kcenter.exact_rows must be at least 1, not {self.exact_rows}")
 
     def rank(self, candidates: Candidates, *, seed: int = 0, limit: int | None = None) -> Ranking:
         """Rank greedily; with a limit the greedy choice ends there. The seed does not matter."""
         order = candidates.by_quality()
-        vectors = embeddings(candidates, "kcenter", order)
-        return ranking(candidates, order[farthest_first(vectors, places(candidates, limit))])
+        wanted = places(candidates, limit)
+        if len(order) <= self.exact_rows:
+            vectors = embeddings(candidates, "kcenter", order)
+            return ranking(candidates, order[farthest_first(vectors, wanted)])
+        # Drawn by place in the order of quality, so row order has no say; the best is among them.
+        draw = np.random.default_rng(_SEED).permutation(len(order) - 1) + 1
+        drawn = order[np.concatenate([[0], np.sort(draw[: self.exact_rows - 1])])]
+        vectors = embeddings(candidates, "kcenter", drawn)
+        chosen = farthest_first(vectors, min(wanted, len(drawn)))
+        others = np.sort(order[draw[self.exact_rows - 1 :][:_SAMPLE]])
+        covered = _covered(vectors, chosen, embeddings(candidates, "kcenter", others))
+        note = (
+            f"kcenter walked over {len(drawn):,} drawn of {len(order):,} candidates; "
+            f"{covered:.1%} of {len(others):,} others lie within its radius"
+        )
+        return ranking(candidates, drawn[chosen], (note,))
+
+
+def _covered(vectors: FloatMatrix, chosen: IntArray, others: FloatMatrix) -> float:
+    """Return the share of other rows that are as near to a chosen one as all drawn ones are."""
+    if not len(chosen):
+        return 0.0
+    centres = vectors[chosen]
+    return float((_nearest(others, centres) <= _nearest(vectors, centres).max()).mean())
+
+
+def _nearest(rows: FloatMatrix, centres: FloatMatrix) -> npt.NDArray[np.float32]:
+    """Return the squared distance of each row to the nearest centre, (n,)."""
+    norms = np.einsum("ij,ij->i", centres, centres)
+    nearest = np.empty(len(rows), dtype=np.float32)
+    step = max(1, _ROWS * _BLOCK // max(_BLOCK, len(centres)))
+    for start in range(0, len(rows), step):
+        part = rows[start : start + step]
+        distances = squared(part, np.einsum("ij,ij->i", part, part), centres, norms)
+        nearest[start : start + step] = distances.min(axis=1)
+    return nearest
 
 
 def farthest_first(vectors: FloatMatrix, wanted: int) -> IntArray:

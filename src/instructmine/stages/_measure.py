@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -47,7 +47,8 @@ class Measurement:
 class Tally:
     """What measuring one indicator did: rows scored now, found in the store, cut, seconds.
 
-    died: rows among the computed ones that ended every process which scored them.
+    died: rows among the computed ones that ended every process which scored them. facts: what
+    is known of the values as a whole, the recall of an approximate search.
     """
 
     computed: int = 0
@@ -56,6 +57,7 @@ class Tally:
     unscorable: int = 0
     died: int = 0
     seconds: float = 0.0
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def plan(run: Run, index: PoolIndex, names: Iterable[str]) -> list[Measurement]:
@@ -66,13 +68,27 @@ def plan(run: Run, index: PoolIndex, names: Iterable[str]) -> list[Measurement]:
 
 def _measurement(run: Run, index: PoolIndex, name: str, columns: tuple[str, ...]) -> Measurement:
     indicator = run.profile.indicator(name)
-    pool = index.digest if indicator.scope == "pool" else None
+    pool = _searched(index, indicator) if indicator.scope == "pool" else None
     inputs = []
     for other in indicator.inputs:
         names = tuple(column.name for column in run.profile.indicator(other).columns)
         inputs.append(_measurement(run, index, other, names))
     recipe = Recipe.of(name, indicator.identity(), pool=pool)
     return Measurement(name, indicator, columns, recipe, tuple(inputs))
+
+
+@runtime_checkable
+class SearchesPool(Protocol):
+    """An indicator that compares the rows of a large pool in another way than those of a small."""
+
+    def search_of(self, rows: int) -> Mapping[str, Any]:
+        """Return what belongs into the recipe for a pool of so many rows; {} for the exact way."""
+        ...
+
+
+def _searched(index: PoolIndex, indicator: Indicator) -> str | dict[str, Any]:
+    how = indicator.search_of(len(index)) if isinstance(indicator, SearchesPool) else {}
+    return {"digest": index.digest, **how} if how else index.digest
 
 
 def missing(run: Run, index: PoolIndex, measurement: Measurement) -> np.ndarray:
@@ -183,6 +199,7 @@ class ScoreWorker(Worker):
             scored.reasons,
             scored.truncated,
             seconds=time.perf_counter() - started,
+            facts=getattr(self._scorer, "facts", None),  # only some have anything to tell
         )
         return Done(len(batch.ids))
 
@@ -242,6 +259,7 @@ def gather(
         stored = run.store.read(measurement.recipe, measurement.columns, index.ids)
         tally = tallies[measurement.name]
         tally.truncated = int(stored.truncated.sum())
+        tally.facts = stored.facts
         unscored = np.zeros(len(index), dtype=bool)
         for name in measurement.columns:
             values = stored.values[name]
@@ -253,6 +271,16 @@ def gather(
                 errors.setdefault(position, []).append(f"{measurement.name}: {reason}")
     texts = {position: "; ".join(parts) for position, parts in errors.items()}
     return ScoreTable(pa.table({**columns, "errors": sparse(len(index), texts)}))
+
+
+def approximations(tallies: Mapping[str, Tally]) -> list[str]:
+    """Say which indicators were searched approximately, and how well."""
+    return [
+        f"{name}: searched in {told['search']}, recall {told['recall']:.3f} on "
+        f"{told['sampled']:,} rows"
+        for name, tally in tallies.items()
+        if (told := tally.facts) and "recall" in told
+    ]
 
 
 @dataclass(frozen=True)

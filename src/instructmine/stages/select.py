@@ -27,7 +27,7 @@ from instructmine.stages._budget import Budget
 from instructmine.stages._columns import spans
 from instructmine.stages._exclude import Exclusions
 from instructmine.stages._index import PoolIndex, index_pool, write_rejected
-from instructmine.stages._measure import plan
+from instructmine.stages._measure import approximations, plan
 from instructmine.stages._ranked import (
     TOKENS,
     ScoredPool,
@@ -164,7 +164,12 @@ def select(
         "rule": how.rule.to_json() if how.rule else None,
         "prediction": predict_selection(how.rule, decisions),
         "selector": {"name": selector, "config": repr(how.selector), "seed": seed},
-        "warnings": [*warnings, *exclusions.warnings],
+        "warnings": [
+            *warnings,
+            *exclusions.warnings,
+            *approximations(tallies),
+            *ranking.notes,
+        ],  # fmt: skip
         "selection": summarise(decisions, counts),
         "seconds": round(time.perf_counter() - started, 3),
     }
