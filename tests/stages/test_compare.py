@@ -103,6 +103,18 @@ def test_matched_by_tokens_no_one_spends_more(call):
     assert max(spent) <= 12 * 1.2 * spent[0] / found["random"]["rows"]
 
 
+def test_what_training_cuts_off_is_not_counted_as_spent(call, tmp_path):
+    """Else a budget of tokens buys the longest rows a piece of what it buys the others."""
+    made = rows(30)
+    for row in made[:10]:
+        row["output"] = row["output"] * 40
+    pool = write(tmp_path / "uneven.jsonl", made)
+    settings = ["sft.batch_size=8", "sft.epochs=1", "sft.precision=float32", "sft.max_length=16"]
+    found = by_strategy(call(pool=pool, match="tokens", size=8, set=settings))
+    assert found["longest"]["rows"] == 8
+    assert found["longest"]["tokens_trained"] == found["random"]["tokens_trained"]
+
+
 def test_matched_by_steps_the_full_pool_trains_no_longer(call):
     found = by_strategy(call(match="steps", size=16, strategies=["longest", "full"]))
     assert {found[name]["steps"] for name in found} == {2}

@@ -100,7 +100,8 @@ def check_recipes(
 class ScoredPool:
     """A pool with the scores that some strategies read, and the rows that may be chosen.
 
-    free: (m,) positions of those rows. embedded: where a strategy needs embeddings.
+    free: (m,) positions of those rows. embedded: where a strategy needs embeddings. read: tokens
+    of a row that training reads; the rest of a longer row costs nothing.
     """
 
     index: PoolIndex
@@ -108,11 +109,12 @@ class ScoredPool:
     free: npt.NDArray[np.int64]
     embedded: Vectors | None = None
     targets: npt.NDArray[np.float32] | None = None
+    read: int | None = None
 
     @property
     def tokens(self) -> npt.NDArray[np.float64]:
-        """Prompt and response tokens of every row, (n,)."""
-        return self.scores.matrix(TOKENS).sum(axis=1)
+        """Prompt and response tokens of every row, (n,), at most those that are read."""
+        return np.minimum(self.scores.matrix(TOKENS).sum(axis=1), self.read or np.inf)
 
     def quality(self, one: Strategy) -> npt.NDArray[np.float64]:
         """Quality of every row by a strategy's rule, (n,), lower is better; zeros without one."""

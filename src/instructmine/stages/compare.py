@@ -179,7 +179,8 @@ def compare(
     if embedded:
         measurements = [*measurements, embedded.measurement]
         tallies[embedded.measurement.name] = embedded.tally
-    scored = ScoredPool(index, scores, exclusions.free(), embedded, targets)
+    read = runner.trainer.identity().get("max_length")
+    scored = ScoredPool(index, scores, exclusions.free(), embedded, targets, read)
     chosen = list(choices(run, scored, taking_part, measurements, how))
     groups = {one.size: [other for other in chosen if other.size == one.size] for one in chosen}
     runners = {one: _matched(run, runner, trainer, one, match) for one in groups}

@@ -236,7 +236,8 @@ def search(
     if embedded:
         measurements = [*measurements, embedded.measurement]
         tallies[embedded.measurement.name] = embedded.tally
-    scored = ScoredPool(index, scores, exclusions.free(), embedded, targets)
+    read = runner.trainer.identity().get("max_length")
+    scored = ScoredPool(index, scores, exclusions.free(), embedded, targets, read)
 
     sizes, notes = size_range(minimum, maximum, len(scored.free), seeds)
     number = range(seed, seed + seeds)
