@@ -35,8 +35,10 @@ types: $(STAMP)
 layers: $(STAMP)
 	$(BIN)/lint-imports
 
+# The engines' tests share one Ray cluster, which takes the cores that there are.
 unit: $(STAMP)
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --ignore=tests/engines
+	$(BIN)/python -m pytest tests/engines
 
 # The report's tests drive a real browser; where none can be installed they are skipped, loudly.
 browser:

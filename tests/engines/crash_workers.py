@@ -7,7 +7,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from instructmine.contracts import Resources, Worker
+import numpy as np
+
+from instructmine.contracts import Column, Indicator, Resources, Scored, Worker
 from instructmine.errors import MissingExtraError, UsageError
 
 
@@ -66,3 +68,23 @@ def note(folder, what, value):
 def notes(folder, what):
     path = folder / what
     return path.read_text().split() if path.exists() else []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fragile(Indicator):
+    """Counts characters; an example that says "poison" ends the process."""
+
+    version = 1
+    columns = (Column("characters", "unknown", "characters"),)
+
+    pause: float = 0.0
+
+    def open(self, context, columns):
+        return self
+
+    def score(self, batch):
+        for example in batch.examples:
+            if "poison" in example.prompt:
+                os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(self.pause)
+        return Scored({"characters": np.array([float(len(e.response)) for e in batch.examples])})

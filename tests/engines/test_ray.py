@@ -6,8 +6,6 @@ from crash_workers import Doubler, notes
 from instructmine.engines.ray import RayEngine
 from instructmine.errors import InstructmineError, MissingExtraError, UsageError
 
-pytestmark = pytest.mark.xdist_group("ray")
-
 
 @pytest.fixture
 def engine(cluster):

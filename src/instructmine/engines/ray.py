@@ -27,6 +27,9 @@ from instructmine.errors import InstructmineError, MissingExtraError, UsageError
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    # Workers of a Ray of our own are as nice as this process: at Ray's 15 they stand still on a
+    # machine that has other things to do.
+    "RAY_worker_niceness": "0",
     # Ray prints some of its notices on stdout, where there is to be nothing but results.
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",
 }
