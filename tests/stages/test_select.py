@@ -124,6 +124,25 @@ def test_decontamination_names_the_evaluation_row(pool, tmp_path):
     assert chosen.reasons["contaminated"] == 1
 
 
+def test_a_gate_keeps_rows_out_whatever_the_rule_says(pool):
+    open_to_all = im.select(pool, size=5, indicators=["mtld"], **RULE).decisions.to_pandas()
+    bound = float(open_to_all.mtld.median())
+    decided = im.select(pool, size=5, gate=[f"mtld > {bound!r}"], **RULE).decisions.to_pandas()
+    passed = open_to_all.mtld > bound
+    assert decided.selected.sum() == 5 and passed[decided.selected].all()
+    assert decided.reason[~passed].str.startswith("gated: not mtld>").all()
+    best = decided[passed].sort_values("output_length", ascending=False, kind="stable")
+    assert decided.output_length[decided.selected].min() == best.output_length.iloc[4]
+
+
+def test_a_row_without_the_gates_value_is_unscorable_not_passed(tmp_path):
+    records = rows(40)
+    records[3]["output"] = ""
+    pool = write(tmp_path / "p.jsonl", records)
+    reasons = im.select(pool, size=5, gate=["mtld>0"], **RULE).decisions.column("reason")
+    assert reasons[3].as_py() == "unscorable: mtld: empty response"
+
+
 def test_near_duplicates_keep_the_better_one(tmp_path):
     records = rows(40)
     long = " ".join(f"word{k} follows another" for k in range(40))

@@ -28,6 +28,7 @@ Map = Annotated[
 Target = Annotated[
     Path | None, typer.Option(help="File of prompts with good answers: the work you want done.")
 ]
+Gate = Annotated[list[str] | None, typer.Option(help="Leave out rows that fail, as in 'reward>0'.")]
 AllowUnscorable = Annotated[
     bool, typer.Option("--allow-unscorable", help="Go on when over 5 % of rows have no score.")
 ]

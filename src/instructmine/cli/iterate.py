@@ -67,9 +67,7 @@ def iterate(
     balanced: Annotated[
         bool, typer.Option("--balanced", help="Both labels weigh alike in its training.")
     ] = False,
-    gate: Annotated[
-        list[str] | None, typer.Option(help="Leave out rows that fail, as in reward>0.")
-    ] = None,
+    gate: o.Gate = None,
     decontaminate: Annotated[
         list[Path] | None, typer.Option(help="Leave out prompts that occur in this eval file.")
     ] = None,

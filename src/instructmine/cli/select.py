@@ -39,6 +39,7 @@ def select(
         ),
     ] = None,
     dedup: Annotated[str, typer.Option(help="exact, near (and exact) or none.")] = "exact",
+    gate: o.Gate = None,
     decontaminate: Annotated[
         list[Path] | None, typer.Option(help="Leave out prompts that occur in this eval file.")
     ] = None,
@@ -93,6 +94,7 @@ def select(
             within=within,
             stratify=stratify,
             dedup=dedup,
+            gate=gate or (),
             decontaminate=decontaminate or (),
             target=target,
             format=output_format,

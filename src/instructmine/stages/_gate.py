@@ -40,6 +40,11 @@ class Gate:
         return np.asarray(_TESTS[self.test](values, self.bound) & ~np.isnan(values))
 
 
+def gate_columns(gates: Sequence[Gate]) -> tuple[str, ...]:
+    """Return the columns that gates read, each once."""
+    return tuple(dict.fromkeys(one.column for one in gates))
+
+
 def read_gates(texts: Sequence[str]) -> tuple[Gate, ...]:
     """Read `COLUMN>NUMBER` conditions. Raises UsageError for anything else."""
     found = []

@@ -26,6 +26,7 @@ from instructmine.scores import KEYS, ScoreTable
 from instructmine.stages._budget import Budget
 from instructmine.stages._columns import spans
 from instructmine.stages._exclude import Exclusions
+from instructmine.stages._gate import gate_columns, read_gates
 from instructmine.stages._index import PoolIndex, index_pool, write_rejected
 from instructmine.stages._measure import approximations, plan
 from instructmine.stages._ranked import (
@@ -60,6 +61,7 @@ def select(
     within: float | None = None,
     stratify: str | None = None,
     dedup: str = "exact",
+    gate: Sequence[str] = (),
     decontaminate: Sequence[str | Path] = (),
     target: str | Path | None = None,
     format: str = "same",
@@ -93,6 +95,7 @@ def select(
         within: let the selector choose only inside this better share by the rule.
         stratify: "source" keeps the sources' proportions, "source-equal" takes as many of each.
         dedup: "exact", "near" (and exact) or "none".
+        gate: conditions that a row must pass, "reward>0", whatever the rule says of it.
         decontaminate: files whose prompts must not occur in the selection.
         target: file of prompts with good answers, for the selector `target`.
         format: "same" or one of `instructmine list formats`.
@@ -122,6 +125,7 @@ def select(
     arguments = {name: value for name, value in locals().items() if name not in skipped}
     started = time.perf_counter()
     budget = Budget(size=size, fraction=fraction, tokens=tokens)
+    gates = read_gates(gate)
     formats.check_format(format, out)
     run = open_run(
         profile=profile, settings=set, target=target, workdir=workdir, engine=engine,
@@ -131,7 +135,7 @@ def select(
     refuse_missing_target([how], target)
 
     index = index_pool(formats.open_pool(as_sources(pool), mapping=map), progress)
-    measurements = plan(run, index, (*TOKENS, *how.columns, *indicators))
+    measurements = plan(run, index, (*TOKENS, *how.columns, *gate_columns(gates), *indicators))
     warnings = check_recipes(how.rule, measurements, force=force)
     if dry_run:
         return plan_work(run, index, measurements)
@@ -139,9 +143,12 @@ def select(
     scores, tallies = score_index(run, index, measurements, allow_unscorable=True)
     quality = how.rule.predict(scores) if how.rule else None
     exclusions = Exclusions(index)
-    exclusions.unscorable(np.isnan(scores.matrix(how.columns)).any(axis=1), scores)
+    needed = (*how.columns, *gate_columns(gates))
+    exclusions.unscorable(np.isnan(scores.matrix(needed)).any(axis=1), scores)
     if not allow_unscorable:
         refuse_unscorable(exclusions.stated(), len(index))
+    for one in gates:
+        exclusions.gated(~one.passed(scores), str(one))
     exclusions.contaminated(decontaminate)
     exclusions.duplicates(dedup, quality)
 
