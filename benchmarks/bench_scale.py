@@ -124,13 +124,41 @@ def _size(path: Path) -> int:
     return sum(p.stat().st_size for p in (path, *path.rglob("*")) if p.is_file())
 
 
+def plot(found: list[dict[str, Any]], path: Path) -> None:
+    """Draw how CPU time and memory grow, with a line of plain proportion to compare with."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    shown = [("cpu_seconds", "CPU seconds", 1.0), ("peak_mb", "peak memory, GB", 1e-3)]
+    for axis, (name, label, unit) in zip(axes, shown, strict=True):
+        for step in STEPS:
+            own = [row for row in found if row["step"] == step]
+            axis.plot([r["rows"] for r in own], [r[name] * unit for r in own], "o-", label=step)
+        axis.set(xscale="log", yscale="log", xlabel="pool rows", ylabel=label)
+        axis.grid(alpha=0.3)
+    largest = max(row["rows"] for row in found)
+    smallest = min(row["rows"] for row in found)
+    most = max(row["cpu_seconds"] for row in found)
+    ends = [most * smallest / largest, most]
+    axes[0].plot([smallest, largest], ends, ":", color="gray", label="in proportion to the rows")
+    axes[1].axhline(4, ls=":", color="gray", label="4 GB")
+    for axis in axes:
+        axis.legend(frameon=False, fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+
+
 def main() -> None:
-    """Measure and print a table; write JSON with --out."""
+    """Measure and print a table; write JSON with --out, draw with --plot."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", default=ROWS, help="pool sizes, with commas between them")
     parser.add_argument("--scratch", type=Path, default=Path("build/scale"))
     parser.add_argument("--keep", action="store_true", help="leave pools and work folders")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--plot", type=Path, help="draw the growth into this PNG")
     parser.add_argument("--step", choices=("index", "publish"), help=argparse.SUPPRESS)
     parser.add_argument("--pool", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
@@ -144,8 +172,11 @@ def main() -> None:
         if options.out:  # after every size: the largest takes long
             options.out.parent.mkdir(parents=True, exist_ok=True)
             machine = {"python": platform.python_version(), "machine": platform.machine()}
-            text = json.dumps({"machine": {**machine, "threads": 1}, "rows": found}, indent=1)
-            options.out.write_text(text + "\n", encoding="utf-8")
+            title = "Steps of a selection, one thread, each a process of its own"
+            data = {"title": title, "machine": {**machine, "threads": 1}, "rows": found}
+            options.out.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    if options.plot:
+        plot(found, options.plot)
     print(f"{'step':8} {'rows':>11} {'seconds':>9} {'CPU s':>9} {'rows/CPU s':>11} {'peak MB':>9}")
     for row in found:
         print(

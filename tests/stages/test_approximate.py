@@ -76,3 +76,10 @@ def test_a_selector_that_does_not_look_at_all_pairs_says_so(pool, selector, word
         pool, size=9, set=[f"{selector}.exact_rows=30"], stratify="source", **asked
     )
     assert by_source.manifest["warnings"][0].startswith(f"{pool}: {selector}")
+
+
+def test_score_says_it_too(pool, tmp_path):
+    asked = {"indicators": ["knn6"], "set": ["knn.exact_rows=59"]}
+    found = im.score(pool, out=tmp_path / "scores.parquet", **asked)
+    assert len(found.manifest["warnings"]) == 1
+    assert im.score(pool, indicators=["knn6"]).manifest["warnings"] == []

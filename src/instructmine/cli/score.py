@@ -37,7 +37,7 @@ def score(
     Example: instructmine score examples/pool.jsonl -o build/scores.parquet
     """
     from instructmine.cli._progress import show_progress
-    from instructmine.cli._show import emit_json, show_files, show_plan, show_tallies
+    from instructmine.cli._show import emit_json, say, show_files, show_plan, show_tallies
     from instructmine.errors import UsageError
     from instructmine.results import Plan
     from instructmine.stages.score import score as run
@@ -70,4 +70,5 @@ def score(
         emit_json({**result.manifest, "files": {k: str(v) for k, v in result.files.items()}})
         return
     show_tallies(result.manifest)
+    say(*(f"warning: {warning}" for warning in result.manifest["warnings"]))
     show_files(result.files)

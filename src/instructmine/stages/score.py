@@ -21,7 +21,15 @@ from instructmine.modelref import ModelRef
 from instructmine.results import Plan, Scoring
 from instructmine.scores import ScoreTable
 from instructmine.stages._index import PoolIndex, index_pool, write_rejected
-from instructmine.stages._measure import Measurement, Tally, gather, measure, missing, plan
+from instructmine.stages._measure import (
+    Measurement,
+    Tally,
+    approximations,
+    gather,
+    measure,
+    missing,
+    plan,
+)
 from instructmine.stages._run import Run, open_run, provenance
 
 UNSCORABLE_LIMIT = 0.05  # more than this share without a value stops a run
@@ -88,6 +96,7 @@ def score(
     manifest = {
         **provenance("score", arguments),
         **describe(run, index, measurements, tallies),
+        "warnings": approximations(tallies),
         "seconds": round(time.perf_counter() - started, 3),
     }
     files: dict[str, Path] = {}
