@@ -55,7 +55,7 @@ def parts(rules: tuple[str, ...]) -> list[Part]:
     found = []
     for size, strategies, curve in (
         (1000, (*MAIN, *rules, *MORE), (250, 4000)),
-        (250, (*MAIN, *rules), (1000, 4000)),
+        (250, (*MAIN, *rules), (1000,)),
         (4000, (*MAIN, *rules), ()),
     ):
         for match in ("rows", "tokens"):
