@@ -22,7 +22,7 @@ IntArray = npt.NDArray[np.int64]
 ShingleSet = npt.NDArray[np.uint32]  # sorted, each once
 
 SHINGLE_WORDS = 2  # words per shingle: one changed word in twenty keeps two texts alike
-_SMALLEST_TABLE, _LARGEST_TABLE = 2**22, 2**27  # slots of the frequency table: 16 MB to 512 MB
+_SMALLEST_TABLE, _LARGEST_TABLE = 2**22, 2**26  # slots of the frequency table: 16 MB to 256 MB
 _COUNTED = 2**22  # shingles counted at once
 _SLACK = 1e-9  # a similarity of exactly the threshold counts, whatever float makes of it
 
