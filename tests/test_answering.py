@@ -13,6 +13,7 @@ from instructmine.models.generate import LocalAnswerer
 from instructmine.models.vllm import VllmAnswerer
 from instructmine.pool import Message
 from instructmine.sampling import Sampling
+from instructmine.spending import Limits, Meter
 from instructmine.verdicts import Prompt
 from judge_server import JudgeServer
 
@@ -82,3 +83,20 @@ def test_vllm_that_is_not_installed_is_one_line(tiny, tmp_path):
     answerer = VllmAnswerer(model=ModelRef(str(tiny("llama"))))
     with pytest.raises(MissingExtraError, match="needs vllm"):
         Answers(answerer, tmp_path, CPU).all(HISTORIES[:1])
+
+
+def test_a_limit_holds_over_runs_for_answers_too(tmp_path):
+    def ask(most):
+        endpoint = EndpointAnswerer(model="m", base_url=there.url, sampling=Sampling())
+        source = Answers(endpoint, tmp_path, CPU, Meter(Limits(max_requests=most)))
+        return source, source.all(HISTORIES)
+
+    with JudgeServer() as there:
+        there.say = lambda body: "An answer."
+        first, said = ask(5)
+        assert sum(not one.problem for one in said) == 5 == len(there.requests)
+        again, _ = ask(5)
+        assert len(there.requests) == 5 and again.meter.spent == first.meter.spent
+        whole, said = ask(20)
+        assert not any(one.problem for one in said) and len(there.requests) == 20
+        assert whole.meter.spent.requests == 20 and whole.meter.spent.tokens_out == 200

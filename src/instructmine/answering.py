@@ -25,7 +25,10 @@ History = tuple[Message, ...]
 
 @dataclass
 class Answers:
-    """One answerer at work, with its journal. The model is loaded when an answer is missing."""
+    """One answerer at work, with its journal. The model is loaded when an answer is missing.
+
+    meter: counts what the answers asked for here took, also those paid for in earlier runs.
+    """
 
     answerer: Answerer
     workdir: Path
@@ -39,6 +42,7 @@ class Answers:
         recipe = Recipe.of(type(self.answerer).__name__.lower(), self.answerer.identity())
         self.journal = Journal(self.workdir, FOLDER, recipe)
         self._opened: Answering | None = None
+        self._recalled: set[str] = set()
 
     def stream(self, histories: Iterable[History]) -> Iterator[tuple[int, Answer]]:
         """Yield (position, answer), chunk by chunk; each is kept before it is yielded."""
@@ -49,6 +53,7 @@ class Answers:
             if self._opened is None:
                 self._opened = self.answerer.open(self.context, self.meter)
             for index, answer in self._opened.answer(some):
+                self._recalled.add(history_key(some[index]))  # the meter saw it
                 if answer.problem.startswith(UNANSWERED):
                     failed[history_key(some[index])] = answer
                 else:
@@ -70,12 +75,20 @@ class Answers:
 
     def all(self, histories: Sequence[History]) -> list[Answer]:
         """Return one answer per history, in order."""
+        self._recall(histories)
         found = [Answer("", problem=UNANSWERED)] * len(histories)
         for done, (position, answer) in enumerate(self.stream(histories), start=1):
             found[position] = answer
             if self.progress is not None:
                 self.progress(self.name, done, len(histories))
         return found
+
+    def _recall(self, histories: Sequence[History]) -> None:
+        """Count what known answers took, each once, before anything is asked."""
+        for key in map(history_key, histories):
+            if key not in self._recalled and (record := self.journal.get(key)) is not None:
+                self.meter.recall(Answer.from_json(record).usage)
+                self._recalled.add(key)
 
     def known(self, history: History) -> Answer | None:
         """Return the answer that is kept, or None; loads nothing."""

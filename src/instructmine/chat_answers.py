@@ -54,6 +54,7 @@ def _answer(reply: Reply | UnansweredError) -> Answer:
     if isinstance(reply, UnansweredError):
         return Answer("", problem=f"{UNANSWERED}: {reply}")
     if reply.too_long:
-        return Answer("", problem="its prompt is longer than the model reads")
+        return Answer("", problem="its prompt is longer than the model reads", usage=reply.usage)
     finish = "length" if reply.cut else "stop"
-    return Answer(reply.text.strip(), tokens=reply.usage.tokens_out, finish=finish)
+    text, tokens = reply.text.strip(), reply.usage.tokens_out
+    return Answer(text, tokens=tokens, finish=finish, usage=reply.usage)

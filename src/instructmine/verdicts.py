@@ -36,26 +36,45 @@ class Prompt:
 
 
 @dataclass(frozen=True)
+class Usage:
+    """What something took: requests sent (repeats counted), tokens in and out."""
+
+    requests: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        """Add up."""
+        return Usage(
+            self.requests + other.requests,
+            self.tokens_in + other.tokens_in,
+            self.tokens_out + other.tokens_out,
+        )
+
+
+@dataclass(frozen=True)
 class Answer:
     """What a model answered.
 
     tokens: generated ones. finish: "stop", or "length" where the limit cut it.
-    problem: why there is no text.
+    problem: why there is no text. usage: what a server asked for it.
     """
 
     text: str
     tokens: int = 0
     finish: str = "stop"
     problem: str = ""
+    usage: Usage = Usage()
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON-like values."""
-        return dict(vars(self))
+        return {**vars(self), "usage": dict(vars(self.usage))}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Answer:
         """Read what `to_json` gave."""
-        return cls(**{name: data[name] for name in ("text", "tokens", "finish", "problem")})
+        plain = {name: data[name] for name in ("text", "tokens", "finish", "problem")}
+        return cls(**plain, usage=Usage(**data.get("usage", {})))
 
 
 @dataclass(frozen=True)
@@ -88,23 +107,6 @@ class Question:
     def pair(cls, history: tuple[Message, ...], a: str, b: str, reference: str = "") -> Question:
         """Ask which of two answers to one history is better."""
         return cls(Turn(history, a), Turn(history, b), reference)
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What something took: requests sent (repeats counted), tokens in and out."""
-
-    requests: int = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
-
-    def __add__(self, other: Usage) -> Usage:
-        """Add up."""
-        return Usage(
-            self.requests + other.requests,
-            self.tokens_in + other.tokens_in,
-            self.tokens_out + other.tokens_out,
-        )
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,8 @@ class Contest:
         found = {}
         for name, answerer in self.answerers.items():
             source = Answers(
-                answerer, self.run.workdir, self.run.context,
-                progress=self.run.progress, name=f"answers of {name}",
+                answerer, self.run.workdir, self.run.context, self.bench.meter,
+                self.run.progress, f"answers of {name}",
             )  # fmt: skip
             found[name] = source.converse(self.prompts)
             source.close()
