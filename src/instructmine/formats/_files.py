@@ -25,7 +25,7 @@ Items = Callable[[Container[int] | None], Iterator[Item]]
 class PoolFile:
     """A file, or a split of a Hub dataset, that yields items; `label` names it everywhere."""
 
-    def __init__(self, label: str, place: Path | hub.HubDataset) -> None:
+    def __init__(self, label: str, place: _containers.File | hub.HubDataset) -> None:
         self.label = label
         self.place = place
         self._stamp = self._state()
@@ -41,11 +41,13 @@ class PoolFile:
             raise PoolError(f"cannot read {place}: {reason(error)}") from error
         return lambda keep: read(place, keep)
 
-    def _state(self) -> tuple[int, int] | None:
+    def _state(self) -> tuple[int, int] | str | None:
         """Return what changes when the file does; None for what has no such state."""
-        if not isinstance(self.place, Path):
+        if isinstance(self.place, hub.HubDataset):
             return None
         try:
+            if not isinstance(self.place, Path):
+                return self.place.state()
             status = self.place.stat()
         except OSError as error:
             raise PoolError(f"cannot read {self.place}: {reason(error)}") from error
@@ -78,16 +80,17 @@ class PoolFile:
 
     def schema(self) -> Any:
         """Return the Arrow schema of a Parquet file, None for other files."""
-        if isinstance(self.place, Path) and _containers.ending(self.place) == ".parquet":
-            return parquet.schema(self.place)
-        return None
+        place = self.place
+        if isinstance(place, hub.HubDataset) or _containers.ending(place) != ".parquet":
+            return None
+        return parquet.schema(place)
 
 
 class ShapedFile(PoolFile):
     """A pool file whose rows are read as examples, by one shape or by the user's mapping."""
 
     def __init__(
-        self, label: str, place: Path | hub.HubDataset, mapped: Shape | None = None
+        self, label: str, place: _containers.File | hub.HubDataset, mapped: Shape | None = None
     ) -> None:
         super().__init__(label, place)
         self.empty = False

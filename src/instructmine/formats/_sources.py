@@ -9,11 +9,11 @@ from pathlib import Path
 
 from instructmine.errors import PoolError
 from instructmine.formats import _containers
-from instructmine.formats._containers import hub
+from instructmine.formats._containers import _remote, hub
 from instructmine.formats._files import reason
 
 Source = str | os.PathLike[str]
-Place = Path | hub.HubDataset
+Place = _containers.File | hub.HubDataset
 
 # What selection, trainers and `datasets` put beside data files; none of it is a pool.
 _SIDECARS = (".decisions.parquet", ".manifest.json", ".rejected.jsonl")
@@ -30,6 +30,9 @@ def labelled(sources: Sequence[Source], ignored: list[str]) -> Iterator[tuple[st
     """
     found: list[tuple[str, str, Place, bool]] = []
     for source in sources:
+        if _remote.is_url(source):
+            found += _behind(str(source), ignored)
+            continue
         place = _place(source)
         if isinstance(place, Path) and place.is_dir():
             for path in _walk(place, ignored):
@@ -79,19 +82,45 @@ def _walk(folder: Path, ignored: list[str]) -> list[Path]:
         raise PoolError(f"cannot read {error.filename or folder}: {reason(error)}") from error
     kept: list[Path] = []
     for path in sorted(paths):
-        label = path.relative_to(folder).as_posix()
-        if not _containers.known(path):
-            ignored.append(f"{label}: its ending is not that of a pool file")
-        elif path.name.endswith(_SIDECARS) or path.name in _METADATA:
-            ignored.append(f"{label}: it describes data and is none")
-        else:
+        if _belongs(path, path.relative_to(folder).as_posix(), ignored):
             kept.append(path)
     if not kept:
-        raise PoolError(
-            f"the folder {folder} holds no pool files; known endings: "
-            f"{', '.join(_containers.READERS)}, each also with .gz or .zst"
-        )
+        raise _no_pool_files(folder)
     return kept
+
+
+def _behind(url: str, ignored: list[str]) -> list[tuple[str, str, Place, bool]]:
+    """Return (label, full name, file, whether found in a folder) for what a URL means."""
+    files, several = _remote.find(url)
+    if not several:
+        return [(label, url, file, False) for label, file in files]
+    kept: list[tuple[str, str, Place, bool]] = [
+        (label, str(file), file, True)
+        for label, file in files
+        if not any(part.startswith(".") for part in label.split("/"))
+        and _belongs(file, label, ignored)
+    ]
+    if not kept:
+        raise _no_pool_files(url)
+    return kept
+
+
+def _belongs(file: _containers.File, label: str, ignored: list[str]) -> bool:
+    """Tell whether a file of a folder is one of a pool; if not, note why in `ignored`."""
+    if not _containers.known(file):
+        ignored.append(f"{label}: its ending is not that of a pool file")
+    elif file.name.endswith(_SIDECARS) or file.name in _METADATA:
+        ignored.append(f"{label}: it describes data and is none")
+    else:
+        return True
+    return False
+
+
+def _no_pool_files(folder: Path | str) -> PoolError:
+    return PoolError(
+        f"the folder {folder} holds no pool files; known endings: "
+        f"{', '.join(_containers.READERS)}, each also with .gz or .zst"
+    )
 
 
 def _raise(error: OSError) -> None:

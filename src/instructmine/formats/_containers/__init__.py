@@ -12,14 +12,13 @@ import codecs
 import importlib
 import json
 from collections.abc import Container, Iterator
-from pathlib import Path
 from typing import Protocol
 
 from instructmine.errors import PoolError
-from instructmine.formats._containers._bytes import UNREADABLE, Chunks
+from instructmine.formats._containers._bytes import UNREADABLE, Chunks, File
 from instructmine.formats._rows import Item
 
-__all__ = ["READERS", "UNREADABLE", "Read", "ending", "known", "reader"]
+__all__ = ["READERS", "UNREADABLE", "File", "Read", "ending", "known", "reader"]
 
 READERS = {
     ".json": "json_array",  # or jsonl: the content decides, for all three
@@ -35,12 +34,12 @@ COMPRESSED = (".gz", ".zst")
 class Read(Protocol):
     """Reads one container."""
 
-    def __call__(self, path: Path, keep: Container[int] | None = None) -> Iterator[Item]:
+    def __call__(self, path: File, keep: Container[int] | None = None) -> Iterator[Item]:
         """Yield the rows of a file; rows outside `keep` may be left out."""
         ...
 
 
-def ending(path: Path) -> str:
+def ending(path: File) -> str:
     """Return the file name ending that says what a file holds, compression left off."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     while suffixes and suffixes[-1] in COMPRESSED:
@@ -48,12 +47,12 @@ def ending(path: Path) -> str:
     return suffixes[-1] if suffixes else ""
 
 
-def known(path: Path) -> bool:
+def known(path: File) -> bool:
     """Tell whether a file's name says that it is a pool file."""
     return ending(path) in READERS
 
 
-def reader(path: Path) -> Read:
+def reader(path: File) -> Read:
     """Return what reads a file. Raises PoolError for an unknown ending, `UNREADABLE`."""
     name = READERS.get(ending(path))
     if name is None:
@@ -67,7 +66,7 @@ def reader(path: Path) -> Read:
     return read
 
 
-def _json_kind(path: Path) -> str:
+def _json_kind(path: File) -> str:
     """Tell an array from JSON lines by content: endings are often wrong."""
     with Chunks(path) as chunks:
         head = chunks.read()

@@ -8,14 +8,17 @@ import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from instructmine.formats._containers._remote import RemoteFile
+
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+File = Path | RemoteFile
 CHUNK = 1 << 20
 MAX_ROW_BYTES = 256 << 20  # a longer "row" is a broken file, and would not fit beside a model
 UNREADABLE = (OSError, EOFError, zlib.error)  # what reading a broken or cut file may raise
 
 
-def open_bytes(path: Path) -> BinaryIO:
+def open_bytes(path: File) -> BinaryIO:
     """Open a file for reading, through gzip or Zstandard if its first bytes say so.
 
     Raises one of `UNREADABLE`, here or while reading, where the file cannot be read on.
@@ -24,8 +27,7 @@ def open_bytes(path: Path) -> BinaryIO:
     magic = handle.read(4)
     handle.seek(0)
     if magic.startswith(GZIP_MAGIC):
-        handle.close()
-        return gzip.open(path, "rb")  # type: ignore[return-value]
+        return gzip.open(handle, "rb")  # type: ignore[return-value]
     if magic == ZSTD_MAGIC:
         return io.BufferedReader(_ZstdStream(handle), CHUNK)
     return handle
@@ -34,7 +36,7 @@ def open_bytes(path: Path) -> BinaryIO:
 class Chunks:
     """Reads a file in large pieces and gives out all there is before it raises an error."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: File) -> None:
         self._handle: Any = open_bytes(path)
         self._error: Exception | None = None
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Container, Iterator
-from pathlib import Path
 from typing import Any
 
 from instructmine.formats._containers import ending
-from instructmine.formats._containers._bytes import open_bytes
+from instructmine.formats._containers._bytes import File, open_bytes
 from instructmine.formats._rows import BrokenFile, Item, clip
 
 MAX_FIELD = 64 << 20  # an unclosed quote swallows the file up to here
 _DELIMITERS = (",", ";", "\t", "|")
 
 
-def read(path: Path, keep: Container[int] | None = None) -> Iterator[Item]:
+def read(path: File, keep: Container[int] | None = None) -> Iterator[Item]:
     """Yield one item per record that is not blank; every value is text.
 
     A record with bad quoting or another number of fields than the header becomes an item with a
@@ -83,7 +82,7 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def _delimiter(path: Path, header: str) -> str:
+def _delimiter(path: File, header: str) -> str:
     """Return the tab for TSV, else the commonest delimiter of the header line."""
     if ending(path) == ".tsv":
         return "\t"

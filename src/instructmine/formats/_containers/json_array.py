@@ -12,10 +12,9 @@ import codecs
 import json
 import re
 from collections.abc import Container, Iterator
-from pathlib import Path
 from typing import Any
 
-from instructmine.formats._containers._bytes import CHUNK, MAX_ROW_BYTES, Chunks
+from instructmine.formats._containers._bytes import CHUNK, MAX_ROW_BYTES, Chunks, File
 from instructmine.formats._json import RowDecoder, explain
 from instructmine.formats._rows import Item, Unfit, clip
 
@@ -27,7 +26,7 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]|"', re.DOTALL)
 _AFTER_NUMBER = re.compile(r"[^-+.eE0-9]")
 
 
-def read(path: Path, keep: Container[int] | None = None) -> Iterator[Item]:
+def read(path: File, keep: Container[int] | None = None) -> Iterator[Item]:
     """Yield one item per element; `keep` is left to the caller, as every element is decoded.
 
     Where the array is broken the rows before are kept and one last item says so, with the byte

@@ -3,9 +3,8 @@ r"""JSON lines: one value a line, split on `\n` only (U+2028 and U+0085 occur in
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
-from pathlib import Path
 
-from instructmine.formats._containers._bytes import MAX_ROW_BYTES, Chunks
+from instructmine.formats._containers._bytes import MAX_ROW_BYTES, Chunks, File
 from instructmine.formats._json import RowDecoder, explain
 from instructmine.formats._rows import Item, Unfit, clip
 
@@ -13,7 +12,7 @@ BOM = b"\xef\xbb\xbf"
 _JSON_SPACE = " \t\r\n"
 
 
-def read(path: Path, keep: Container[int] | None = None) -> Iterator[Item]:
+def read(path: File, keep: Container[int] | None = None) -> Iterator[Item]:
     """Yield one item per line that is not blank; rows outside `keep` are not decoded.
 
     A line that cannot be read becomes an item with a problem and the file goes on.
@@ -53,7 +52,7 @@ def _item(decoder: RowDecoder, row: int, line: int, data: bytes) -> Item:
     return Item(row, value, line)
 
 
-def _lines(path: Path) -> Iterator[bytes | None]:
+def _lines(path: File) -> Iterator[bytes | None]:
     """Yield lines without their end; None stands for one too long to hold."""
     with Chunks(path) as chunks:
         parts: list[bytes] = []  # the beginning of the line that the next chunk goes on with

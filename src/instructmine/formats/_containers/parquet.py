@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
-from pathlib import Path
 from typing import Any
 
+from instructmine.formats._containers._bytes import File
 from instructmine.formats._rows import BrokenFile, Item
 
 BATCH_ROWS = 512
 
 
-def read(path: Path, keep: Container[int] | None = None) -> Iterator[Item]:
+def read(path: File, keep: Container[int] | None = None) -> Iterator[Item]:
     """Yield one item per row; batches without a row in `keep` are not converted."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     row = 0
     try:
-        with pq.ParquetFile(path) as file:
+        with path.open("rb") as handle, pq.ParquetFile(handle) as file:
             for batch in file.iter_batches(batch_size=BATCH_ROWS):
                 rows = range(row, row + batch.num_rows)
                 row += batch.num_rows
@@ -34,13 +34,14 @@ def read(path: Path, keep: Container[int] | None = None) -> Iterator[Item]:
         raise
 
 
-def schema(path: Path) -> Any:
+def schema(path: File) -> Any:
     """Return the Arrow schema of a file, or None where it cannot be read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_schema(path)
+        with path.open("rb") as handle:
+            return pq.read_schema(handle)
     except (OSError, pa.ArrowException):
         return None
 
