@@ -12,13 +12,14 @@ makes tables and plots of `results/`.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import instructmine as im
 
-HERE = Path(__file__).parent
+HERE = Path(os.path.relpath(Path(__file__).parent))  # no path of one machine in a manifest
 sys.path.insert(0, str(HERE.parent))
 import material  # noqa: E402
 from kept import keep, restore  # noqa: E402

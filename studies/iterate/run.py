@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import instructmine as im
 
-HERE = Path(__file__).parent
+HERE = Path(os.path.relpath(Path(__file__).parent))  # no path of one machine in a manifest
 RESULTS = HERE / "results"
 sys.path.insert(0, str(HERE.parent))
 import material  # noqa: E402

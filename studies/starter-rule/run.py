@@ -11,6 +11,7 @@ it again. `--only mixture` does one part. `report.py` makes tables and plots of 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import instructmine as im
 
-HERE = Path(__file__).parent
+HERE = Path(os.path.relpath(Path(__file__).parent))  # no path of one machine in a manifest
 sys.path.insert(0, str(HERE.parent))
 import material  # noqa: E402
 from kept import keep, restore  # noqa: E402
@@ -59,6 +60,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="trials at the same time")
     parser.add_argument("--neox", type=Path, default=Path(".scratch/starter-rule/gpt_neox"),
                         help="the second base, made by training/train_lm.py")  # fmt: skip
+    parser.add_argument("--most", type=int, help="the first so many trials of each part")
     parser.add_argument("--only", nargs="*", default=[one.name for one in PARTS])
     options = parser.parse_args()
     folder = options.scratch / "data"
@@ -82,7 +84,7 @@ def run_part(part: Part, folder: Path, options: argparse.Namespace) -> None:
             report_eval=[folder / f"{name}.jsonl" for name in reported],
             out=options.scratch / f"{part.name}.parquet",
             target=folder / "target.jsonl",
-            count=part.count,
+            count=min(part.count, options.most or part.count),
             size=SIZE,
             design=part.design,
             noise=part.noise,
