@@ -3,10 +3,11 @@
     python -m benchmarks.bench_scale --rows 1000000,10000000 --out scale.json
 
 Every step is a process of its own on one thread; peak memory is that process's own maximum. The
-steps share a work folder, as a user's runs do: the pool is read once (index), its lengths are
-scored (score), made-up values are published under the recipe of the profile's reward model as a
-finished scoring would have (publish), and one row in a hundred is selected by them with all output
-files (select). Pools are made by `benchmarks.make_pool` where they are not there yet.
+steps share a work folder, as a user's runs do: the pool is read once (index); its lengths are
+scored, those of a million rows at most, as if the pool had grown by so many (score); made-up values
+are published under the recipe of the profile's reward model as a finished scoring would have
+(publish); one row in a hundred is selected by them with all output files (select). Pools are made
+by `benchmarks.make_pool` where they are not there yet.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 STEPS = ("index", "score", "publish", "select")
+COMPUTED = 1_000_000  # lengths computed at most: tokenizing goes on at the same rate
 ROWS = "10000,100000"
 
 
@@ -83,19 +85,29 @@ def index(pool: Path, work: Path) -> None:
 
 def publish(pool: Path, work: Path) -> None:
     """Publish a value per example under the recipe of the starter profile's reward model."""
+    _publish(work, "reward", ("reward",), 0)
+
+
+def grow(pool: Path, work: Path) -> None:
+    """Publish the lengths of all but the first million rows, as an earlier run would have."""
+    _publish(work, "length", ("input_length", "output_length"), COMPUTED)
+
+
+def _publish(work: Path, name: str, columns: tuple[str, ...], first: int) -> None:
     import numpy as np
 
     from instructmine.config import load_profile
     from instructmine.recipes import Recipe
     from instructmine.store import Store
 
-    recipe = Recipe.of("reward", load_profile("starter").indicator("reward").identity())
+    recipe = Recipe.of(name, load_profile("starter").indicator(name).identity())
     ids = np.load(work / "ids.npy", mmap_mode="r")
     rng = np.random.default_rng(0)
     store = Store(work)
-    for start in range(0, len(ids), 8192):
+    for start in range(first, len(ids), 8192):
         part = np.asarray(ids[start : start + 8192])
-        store.publish(recipe, part, {"reward": rng.normal(size=len(part))}, {})
+        values = {column: rng.normal(size=len(part)) for column in columns}
+        store.publish(recipe, part, values, {})
 
 
 def measure(rows: int, scratch: Path, keep: bool) -> list[dict[str, Any]]:
@@ -108,9 +120,13 @@ def measure(rows: int, scratch: Path, keep: bool) -> list[dict[str, Any]]:
     work.mkdir(parents=True)
     found = []
     for step in STEPS:
+        if step == "score" and rows > COMPUTED:
+            spawn(command("grow", rows, pool, work))
         used = spawn(command(step, rows, pool, work))
         rate = round(rows / used["cpu_seconds"])
         found.append({"step": step, "rows": rows, **used, "rows_per_cpu_second": rate})
+        if step == "score":
+            found[-1]["computed"] = min(rows, COMPUTED)
         print(f"{step:8} {rows:>11,} rows", found[-1], file=sys.stderr, flush=True)
     for row, name in zip(found, ("ids.npy", "scores.parquet", "scores", "gold*"), strict=True):
         row["disk_mb"] = round(sum(_size(path) for path in work.glob(name)) / 1e6, 1)
@@ -159,12 +175,13 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="leave pools and work folders")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--plot", type=Path, help="draw the growth into this PNG")
-    parser.add_argument("--step", choices=("index", "publish"), help=argparse.SUPPRESS)
+    parser.add_argument("--step", choices=("index", "grow", "publish"), help=argparse.SUPPRESS)
     parser.add_argument("--pool", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.step:
-        {"index": index, "publish": publish}[options.step](options.pool, options.work)
+        run = {"index": index, "grow": grow, "publish": publish}[options.step]
+        run(options.pool, options.work)
         return
     found: list[dict[str, Any]] = []
     for rows in map(int, options.rows.split(",")):
