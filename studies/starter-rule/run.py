@@ -3,15 +3,17 @@
     python studies/starter-rule/run.py --shared ../shared --workers 2
 
 Trains the starter LM, and a GPT-NeoX of its size, on subsets of seven sources; fits rules; checks
-them on subsets of sources that no fit saw. Stop it and run it again: what was trained is kept, in
-the scratch folder and, as text, in `results/trained.parquet`, so that a fresh clone does not train
-it again. `--only mixture` does one part. `report.py` makes tables and plots of `results/`.
+them on subsets of sources that no fit saw; makes tables and plots of it (`report.py`). Stop it and
+run it again: what was trained is kept, in the scratch folder and, as text, in
+`results/trained.parquet`, so that a fresh clone does not train it again. `--only mixture` does one
+part.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,7 +61,7 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, default=Path(".scratch/starter-rule"))
     parser.add_argument("--workers", type=int, default=2, help="trials at the same time")
     parser.add_argument("--neox", type=Path, default=Path(".scratch/starter-rule/gpt_neox"),
-                        help="the second base, made by training/train_lm.py")  # fmt: skip
+                        help="the second base; trained where it is missing")  # fmt: skip
     parser.add_argument("--most", type=int, help="the first so many trials of each part")
     parser.add_argument("--only", nargs="*", default=[one.name for one in PARTS])
     options = parser.parse_args()
@@ -68,7 +70,23 @@ def main() -> None:
     restore(HERE / "results", options.scratch / "work")
     for part in PARTS:
         if part.name in options.only:
+            if part.base != "starter" and not (options.neox / "config.json").exists():
+                train_second_base(options)
             run_part(part, folder, options)
+    subprocess.run([sys.executable, HERE / "report.py"], check=True)
+
+
+def train_second_base(options: argparse.Namespace) -> None:
+    """Pretrain a GPT-NeoX of the starter LM's size as the starter LM was; an hour on one core."""
+    script = Path(__file__).parents[2] / "training" / "train_lm.py"
+    subprocess.run(
+        [
+            sys.executable, script, "--architecture", "gpt_neox", "--steps", "2000",
+            "--data", options.shared / "data", "--out", options.neox,
+            "--scratch", options.scratch / "gpt_neox-training",
+        ],
+        check=True,
+    )  # fmt: skip
 
 
 def run_part(part: Part, folder: Path, options: argparse.Namespace) -> None:
