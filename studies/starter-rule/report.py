@@ -282,14 +282,26 @@ def across_models(tables: Mapping[str, im.Trials], fits: Mapping[Key, Fit | None
         shared = sorted(ours.keys() & other.keys())
         a, b = (np.array([one[key] for key in shared]) for one in (ours, other))
         moved = [transfer(fits[part, one], tables[f"neox-{part}"]) for one in ("papers", "log")]
-        rows.append((part, len(shared), correlation(a, b), *moved))
+        both = agree(fits[part, "log"], fits[f"neox-{part}", "log"], tables[f"neox-{part}"])
+        rows.append((part, len(shared), correlation(a, b), *moved, both))
         plot_models(part, a, b)
     return [
         "## A second architecture", "",
         "Spearman between the log losses that the Llama and the GPT-NeoX are left with by the same "
-        "subsets, and between the Llama's rule and the GPT-NeoX's losses.", "",
-        *markdown(("design", "subsets", "losses", "the Llama's rule", "its rule (log)"), rows),
+        "subsets, between the Llama's rule and the GPT-NeoX's losses, and between what the rules "
+        "of both (with log length) predict.", "",
+        *markdown(
+            ("design", "subsets", "losses", "the Llama's rule", "its rule (log)", "both rules"),
+            rows,
+        ),
     ]  # fmt: skip
+
+
+def agree(first: Fit | None, second: Fit | None, table: im.Trials) -> float | None:
+    """How alike two models' rules rank the same subsets."""
+    if first is None or second is None:
+        return None
+    return correlation(predictions(first.candidate, table), predictions(second.candidate, table))
 
 
 def transfer(rule: Fit | None, other: im.Trials) -> float | None:
