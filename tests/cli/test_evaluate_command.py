@@ -173,7 +173,8 @@ def test_a_real_server_answers_and_judges(run, tiny, prompts, tmp_path):
         assert code == 0, err
         found = json.loads(text)["judge"]
         assert found["pairwise"][0]["problems"] == {"malformed": 2}, "random weights judge nothing"
-        assert found["usage"]["requests"] == 8 and found["usage"]["tokens_in"] > 500
+        # two answers; two questions, each in both orders and asked once more
+        assert found["usage"]["requests"] == 2 + 8 and found["usage"]["tokens_in"] > 500
         assert found["answers"][name]["mean_tokens"] == 8
         code, text, _ = run(
             "evaluate", name, str(folder), "--judge", "reward", "--prompts", prompts,

@@ -44,7 +44,7 @@ def test_the_table_feeds_fit(run, command, tmp_path):
     code, text, err = run("fit", out, "-o", tmp_path / "rule.json", "--folds", "5",
                        "--permutations", "99", "--bootstraps", "20")  # fmt: skip
     assert code in (0, 3), err
-    assert "14 trials, 2 indicators" in text
+    assert "14 trials, 3 indicators" in text
     assert (tmp_path / "rule.md").exists()
 
 
