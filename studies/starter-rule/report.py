@@ -18,6 +18,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from scipy.stats import rankdata, spearmanr
 
 import instructmine as im
@@ -48,6 +49,7 @@ TOGETHER = {
     "all": ("mixture", "stratified", "faulty"),
     "neox-both": ("neox-mixture", "neox-stratified"),
 }
+GATED = ("clean", "broken")  # pools that `gate.py` chooses from
 RIVALS = ("reward", "output_length", "mtld", TARGET)  # the lead is over the first two
 REPORTED = ("loss:report", "loss:mtbench")
 
@@ -78,9 +80,33 @@ def main() -> None:
         lines += carried_over(fits, tables["unseen"]) + other_evals(fits, tables["unseen"])
     if "neox-mixture" in tables:
         lines += across_models(tables, fits)
+    lines += gates()
     (RESULTS / "report.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     plot_signs(fits)
     plot_curves(fits)
+
+
+def gates() -> list[str]:
+    """What the rule's choice comes to among the rows whose reward is above a bound."""
+    files = [path for name in GATED if (path := RESULTS / f"gate-{name}.parquet").exists()]
+    lines = [
+        "## The gate", "",
+        "Loss of the fit-eval after training on 256 rows that the rule `all (log)` chooses among "
+        "those whose reward is above a bound, three seeds; the difference to random rows with its "
+        "95 % interval.", "",
+        "| pool | bound | loss | difference to random |",
+        "|---" * 4 + "|",
+    ]  # fmt: skip
+    for path in files:
+        pool = path.stem.removeprefix("gate-")
+        for row in pq.read_table(path).to_pylist():
+            bound = Path(row["strategy"]).name.removesuffix(".decisions.parquet")
+            cells = [pool, bound, f"{row['loss']:.3f}", ""]
+            if row["strategy"] != "random":
+                low, high = row["difference_low"], row["difference_high"]
+                cells[-1] = f"{row['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
+            lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""] if files else []
 
 
 def together(tables: Sequence[im.Trials]) -> im.Trials:

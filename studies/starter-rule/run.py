@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--neox", type=Path, default=Path(".scratch/starter-rule/gpt_neox"),
                         help="the second base; trained where it is missing")  # fmt: skip
     parser.add_argument("--most", type=int, help="the first so many trials of each part")
-    parser.add_argument("--only", nargs="*", default=[one.name for one in PARTS])
+    parser.add_argument("--only", nargs="*", default=[*(one.name for one in PARTS), "gate"])
     options = parser.parse_args()
     folder = options.scratch / "data"
     material.build(options.shared, folder)
@@ -73,6 +73,10 @@ def main() -> None:
             if part.base != "starter" and not (options.neox / "config.json").exists():
                 train_second_base(options)
             run_part(part, folder, options)
+    common = ("--shared", options.shared, "--scratch", options.scratch)
+    if "gate" in options.only:
+        workers = ("--workers", str(options.workers))
+        subprocess.run([sys.executable, HERE / "gate.py", *common, *workers], check=True)
     subprocess.run([sys.executable, HERE / "report.py"], check=True)
 
 

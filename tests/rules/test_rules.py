@@ -39,7 +39,7 @@ def test_the_shipped_rule_is_about_the_shipped_models():
     """Another model or another definition would leave its coefficients without a meaning."""
     rule, profile = load_rule("starter", {}), load_profile("starter")
     owners = profile.column_owners()
-    recipes = {name: profile.indicator(owners[name]).identity() for name in rule.columns}
+    recipes = {name: profile.indicator(owners[name]).identity() for name in rule.reads}
     assert rule.recipes.keys() == recipes.keys() and rule.check(recipes) == []
     assert rule.about["base_model"] == "starter:lm"
     own = digest(ModelRef("starter:lm").identity())

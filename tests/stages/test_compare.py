@@ -233,6 +233,23 @@ def test_what_cannot_be_is_one_clear_line(call, options, words):
     assert words in str(found.value) and "\n" not in str(found.value)
 
 
+def test_the_gates_of_a_rule_bind_its_strategies_alone(call, pool, tmp_path):
+    """A rule that gates nearly all of the pool has too few rows; a random draw has them all."""
+    records = [json.loads(line) for path in pool for line in path.read_text().splitlines()]
+    lengths = im.score(pool, indicators=["output_length"]).scores.column("output_length")
+    assert len(lengths) == len(records)
+    rule = {"name": "mine", "intercept": 0, "coefficients": {"output_length": 1}}
+    path = tmp_path / "gated.json"
+    bound = sorted(lengths)[-5]
+    path.write_text(json.dumps(rule | {"gates": [f"output_length>={bound}"]}))
+    with pytest.raises(UsageError, match="--size 8 is more than the 5 rows that 'rule' can take"):
+        call(strategies=["rule"], rule=str(path))
+    found = by_strategy(call(strategies=["rule"], rule=str(path), size=5))
+    least = float(sum(sorted(lengths)[-5:]))
+    assert found["rule"]["tokens"] > least > found["random"]["tokens"] / 2
+    assert found["rule"]["rows"] == found["random"]["rows"] == 5
+
+
 def test_a_ranking_of_another_pool_is_refused(call, tmp_path):
     write(tmp_path / "other.jsonl", rows(9, start=500))
     with pytest.raises(UsageError, match="9 of 9 rows of other are not in the pool"):

@@ -169,7 +169,7 @@ def test_more_than_the_judge_found_is_filled_by_the_classifier(call):
         ({"alpha": 2.0}, "--alpha"),
         ({"ties": "maybe"}, "a tie counts as"),
         ({"take": "luck"}, "by score or random"),
-        ({"gate": ["reward is good"]}, "cannot read --gate"),
+        ({"gate": ["reward is good"]}, "cannot read the gate"),
         ({"judge": "rewrad"}, "did you mean reward"),
         ({"max_cost": 1.0}, "--price-in"),
         ({"size": 100}, "100"),

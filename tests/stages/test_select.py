@@ -135,6 +135,19 @@ def test_a_gate_keeps_rows_out_whatever_the_rule_says(pool):
     assert decided.output_length[decided.selected].min() == best.output_length.iloc[4]
 
 
+def test_a_rule_brings_its_own_gates(pool, tmp_path):
+    path = tmp_path / "gated.json"
+    rule = {"name": "mine", "intercept": 0, "coefficients": {"output_length": -1}}
+    path.write_text(json.dumps(rule | {"gates": ["mtld>20"]}))
+    decided = im.select(pool, size=5, rule=str(path)).decisions.to_pandas()
+    same = im.select(pool, size=5, gate=["mtld>20"], **RULE).decisions.to_pandas()
+    assert decided.reason.tolist() == same.reason.tolist()
+    assert decided.reason.str.startswith("gated: not mtld>20").any()
+    path.write_text(json.dumps(rule | {"gates": ["mtld is fine"]}))
+    with pytest.raises(InstructmineError, match="gated.json is no rule: cannot read the gate"):
+        im.select(pool, size=5, rule=str(path))
+
+
 def test_a_row_without_the_gates_value_is_unscorable_not_passed(tmp_path):
     records = rows(40)
     records[3]["output"] = ""

@@ -62,6 +62,8 @@ def _read(path: Path) -> LinearRule:
         raise InstructmineError(f"cannot read rule {path}: {error}") from error
     try:
         return LinearRule.from_json(data)
+    except UsageError as error:  # a gate
+        raise InstructmineError(f"{path} is no rule: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InstructmineError(
             f"{path} is no rule: {error!r}; it needs name, intercept and coefficients"

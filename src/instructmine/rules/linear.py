@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from instructmine.recipes import difference
 from instructmine.rules.design import Design, Rows, SetPrediction, as_rows
+from instructmine.rules.gates import Gate, read_gates
 from instructmine.scores import ScoreTable
 
 LEVEL = 0.95  # of the intervals of a prediction
@@ -28,6 +29,7 @@ class LinearRule:
 
     recipes: column → the recipe fields it was fitted on (some or all); an indicator whose
     recipe disagrees is another measurement, and the coefficient means nothing for it.
+    gates: conditions that a row must pass to be ranked at all: what the rule does not see.
     about: facts of the trials it was fitted on (base model, eval sets).
     covariance: HC3 covariance of (intercept, *coefficients); residual_sd and dof: root of
     RSS / dof, and n minus the number of coefficients; design: where the trials lie. A rule that
@@ -41,6 +43,7 @@ class LinearRule:
     scope: str = ""
     source: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    gates: tuple[Gate, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
     covariance: Rows = ()
     residual_sd: float | None = None
@@ -60,8 +63,13 @@ class LinearRule:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Indicator columns the rule reads."""
+        """Indicator columns that have a coefficient."""
         return tuple(self.coefficients)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Indicator columns that the rule or one of its gates reads, each once."""
+        return tuple(dict.fromkeys((*self.columns, *(one.column for one in self.gates))))
 
     def check(self, recipes: Mapping[str, Mapping[str, Any]]) -> list[str]:
         """Return `column: field: fitted on → yours` for every recipe field that disagrees."""
@@ -84,7 +92,7 @@ class LinearRule:
 
     def unchecked(self) -> list[str]:
         """Return the columns of a fitted rule that carry no recipe to be checked against."""
-        return [name for name in self.columns if name not in self.recipes] if self.design else []
+        return [name for name in self.reads if name not in self.recipes] if self.design else []
 
     def predict_set(self, means: Mapping[str, float]) -> SetPrediction | None:
         """Predict the log loss of a set from its mean indicators, with intervals and distance.
@@ -119,7 +127,8 @@ class LinearRule:
     def formula(self) -> str:
         """The rule in one line."""
         terms = " ".join(f"{b:+.6g}·{name}" for name, b in self.coefficients.items())
-        return f"log loss = {self.intercept:.6g} {terms}"
+        gates = "".join(f", {one}" for one in self.gates)
+        return f"log loss = {self.intercept:.6g} {terms}{gates}"
 
     def explain(self) -> str:
         """Return the formula, its scope and its source."""
@@ -127,8 +136,9 @@ class LinearRule:
         return "\n".join([*lines, *(text for text in (self.scope, self.source) if text)])
 
     def to_json(self) -> dict[str, Any]:
-        """Return the rule as JSON-like values; what only a fitted rule has, where it has it."""
-        fitted = {
+        """Return the rule as JSON-like values; what only some rules have, where it has it."""
+        optional = {
+            "gates": [str(one) for one in self.gates],
             "about": dict(self.about),
             "covariance": [list(row) for row in self.covariance],
             "residual_sd": self.residual_sd,
@@ -143,12 +153,15 @@ class LinearRule:
             "scope": self.scope,
             "source": self.source,
             "evidence": dict(self.evidence),
-            **{name: value for name, value in fitted.items() if value},
+            **{name: value for name, value in optional.items() if value},
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> LinearRule:
-        """Read a rule back. Raises KeyError, TypeError or ValueError for anything else."""
+        """Read a rule back.
+
+        Raises KeyError, TypeError, ValueError or UsageError (a gate) for anything else.
+        """
         return cls(
             name=str(data["name"]),
             intercept=float(data["intercept"]),
@@ -157,6 +170,7 @@ class LinearRule:
             scope=str(data.get("scope", "")),
             source=str(data.get("source", "")),
             evidence=dict(data.get("evidence", {})),
+            gates=read_gates(data.get("gates", ())),
             about=dict(data.get("about", {})),
             covariance=as_rows(data["covariance"]) if data.get("covariance") else (),
             residual_sd=float(data["residual_sd"]) if data.get("residual_sd") else None,

@@ -41,7 +41,7 @@ class Budget:
         if size > len(tokens):
             raise UsageError(
                 f"{asked} asks for {size} rows, but only {len(tokens)} of {pool_rows} can be "
-                "chosen (the rest are duplicates, contaminated or unscorable); ask for fewer"
+                "chosen (the rest are gated, duplicates, contaminated or unscorable); ask for fewer"
             )
         return size
 

@@ -148,7 +148,8 @@ def _prefix(
         if size > len(order):
             raise UsageError(
                 f"--size {size} is more than the {len(order)} rows that '{name}' can take "
-                "(the rest are duplicates, contaminated, unscorable or not ranked); ask for fewer"
+                "(the rest are gated, duplicates, contaminated, unscorable or not ranked); ask for "
+                "fewer"
             )
         return order[:size]
     taken = budget.taken(0, tokens)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from instructmine.errors import UsageError
 from instructmine.formats import open_pool
 from instructmine.results import Candidates, Ranking
 from instructmine.rules import load_rule
+from instructmine.rules.gates import Gate
 from instructmine.rules.linear import LinearRule
 from instructmine.scores import ScoreTable
 from instructmine.selectors._compose import Stratified, Within
@@ -35,8 +36,14 @@ class Strategy:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Score columns that rule and selector read."""
-        return (*(self.rule.columns if self.rule else ()), *self.selector.columns)
+        """Score columns that rule, gates and selector read."""
+        read = (*(self.rule.columns if self.rule else ()), *(one.column for one in self.gates))
+        return (*read, *self.selector.columns)
+
+    @property
+    def gates(self) -> tuple[Gate, ...]:
+        """What the rule asks of a row before it ranks it; a random draw asks nothing."""
+        return self.rule.gates if self.rule and self.selector.uses_quality else ()
 
 
 def strategy(
@@ -120,6 +127,13 @@ class ScoredPool:
         """Quality of every row by a strategy's rule, (n,), lower is better; zeros without one."""
         return one.rule.predict(self.scores) if one.rule else np.zeros(len(self.index))
 
+    def passing(self, one: Strategy) -> ScoredPool:
+        """Return the pool without the rows that fail a gate of a strategy's rule."""
+        passed = np.ones(len(self.index), dtype=bool)
+        for gate in one.gates:
+            passed &= gate.passed(self.scores)
+        return replace(self, free=self.free[passed[self.free]])
+
     def rank(self, one: Strategy, *, seed: int = 0, limit: int | None = None) -> Ranking:
         """Rank the usable rows; the order is one of positions in `free`."""
         candidates = Candidates(
@@ -134,8 +148,9 @@ class ScoredPool:
     def order(
         self, one: Strategy, *, seed: int = 0, limit: int | None = None
     ) -> npt.NDArray[np.int64]:
-        """Return the usable rows, best first, as positions in the pool."""
-        return self.free[self.rank(one, seed=seed, limit=limit).order]
+        """Return the usable rows that pass the gates, best first, as positions in the pool."""
+        own = self.passing(one)
+        return own.free[own.rank(one, seed=seed, limit=limit).order]
 
 
 def embed(

@@ -83,7 +83,7 @@ def size_range(
         if value is not None and value > rows:
             raise UsageError(
                 f"{option} {value:,} is more than the {rows:,} usable rows of the pool (the rest "
-                "are duplicates, contaminated or unscorable); lower it or give a larger pool"
+                "are gated, duplicates, contaminated or unscorable); lower it or give a larger pool"
             )
     notes = []
     if maximum is None and high > rows:

@@ -27,12 +27,12 @@ from instructmine.judging import Bench
 from instructmine.modelref import ModelRef
 from instructmine.pool import Example, Turn
 from instructmine.results import Iteration, IterationPlan, Ranking
+from instructmine.rules.gates import read_gates
 from instructmine.sampling import Sampling
 from instructmine.spending import Limits
 from instructmine.stages._answerers import answerer_of
 from instructmine.stages._budget import Budget
 from instructmine.stages._exclude import Exclusions
-from instructmine.stages._gate import gate_columns, read_gates
 from instructmine.stages._index import PoolIndex, index_pool
 from instructmine.stages._labels import Labeller, check_ties
 from instructmine.stages._measure import plan, vectors
@@ -181,7 +181,7 @@ def iterate(
     bench = Bench(comparer, run.workdir, run.context, limits, progress)
     answers.meter = bench.meter  # one purse for both
     index = index_pool(formats.open_pool(as_sources(pool), mapping=map), progress)
-    measurements = plan(run, index, (*TOKENS, *gate_columns(gates)))
+    measurements = plan(run, index, (*TOKENS, *(one.column for one in gates)))
     scores, tallies = score_index(run, index, measurements, allow_unscorable=True)
     embedded = vectors(run, index)
     measurements = [*measurements, embedded.measurement]

@@ -132,7 +132,7 @@ def refuse_unscorable(errors: Sequence[str], rows: int) -> None:
     reason, count = Counter(errors).most_common(1)[0]
     raise InstructmineError(
         f"{len(errors)} of {rows} rows cannot be scored (most often, {count} times: "
-        f"{reason}); mend the pool or pass --allow-unscorable"
+        f"{reason}); mend the pool, rank by another --rule, or pass --allow-unscorable"
     )
 
 

@@ -239,7 +239,7 @@ def search(
     read = runner.trainer.identity().get("max_length")
     scored = ScoredPool(index, scores, exclusions.free(), embedded, targets, read)
 
-    sizes, notes = size_range(minimum, maximum, len(scored.free), seeds)
+    sizes, notes = size_range(minimum, maximum, len(scored.passing(main).free), seeds)
     number = range(seed, seed + seeds)
     rankings = [
         prefixes(
@@ -306,7 +306,7 @@ def search(
             **_about(runner, search_set, others, index.digest),
             "searcher": {"name": searcher, "config": repr(how)},
             "selector": repr(main.selector),
-            "candidates": len(scored.free),
+            "candidates": len(scored.passing(main).free),
         },
         "excluded": exclusions.counts(),
         "warnings": summary["warnings"],

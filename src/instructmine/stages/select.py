@@ -21,12 +21,12 @@ from instructmine.contracts import Progress
 from instructmine.errors import UsageError
 from instructmine.files import publish
 from instructmine.results import Plan, Ranking, Selection
+from instructmine.rules.gates import read_gates
 from instructmine.rules.linear import LinearRule
 from instructmine.scores import KEYS, ScoreTable
 from instructmine.stages._budget import Budget
 from instructmine.stages._columns import spans
 from instructmine.stages._exclude import Exclusions
-from instructmine.stages._gate import gate_columns, read_gates
 from instructmine.stages._index import PoolIndex, index_pool, write_rejected
 from instructmine.stages._measure import approximations, plan
 from instructmine.stages._ranked import (
@@ -95,7 +95,7 @@ def select(
         within: let the selector choose only inside this better share by the rule.
         stratify: "source" keeps the sources' proportions, "source-equal" takes as many of each.
         dedup: "exact", "near" (and exact) or "none".
-        gate: conditions that a row must pass, "reward>0", whatever the rule says of it.
+        gate: conditions that a row must pass, "reward>0", besides those of the rule.
         decontaminate: files whose prompts must not occur in the selection.
         target: file of prompts with good answers, for the selector `target`.
         format: "same" or one of `instructmine list formats`.
@@ -125,7 +125,7 @@ def select(
     arguments = {name: value for name, value in locals().items() if name not in skipped}
     started = time.perf_counter()
     budget = Budget(size=size, fraction=fraction, tokens=tokens)
-    gates = read_gates(gate)
+    asked = read_gates(gate)
     formats.check_format(format, out)
     run = open_run(
         profile=profile, settings=set, target=target, workdir=workdir, engine=engine,
@@ -133,9 +133,11 @@ def select(
     )  # fmt: skip
     how = strategy(run, selector, rule=rule, within=within, stratify=stratify)
     refuse_missing_target([how], target)
+    gates = (*how.gates, *asked)
+    needed = tuple(dict.fromkeys((*how.columns, *(one.column for one in gates))))
 
     index = index_pool(formats.open_pool(as_sources(pool), mapping=map), progress)
-    measurements = plan(run, index, (*TOKENS, *how.columns, *gate_columns(gates), *indicators))
+    measurements = plan(run, index, (*TOKENS, *needed, *indicators))
     warnings = check_recipes(how.rule, measurements, force=force)
     if dry_run:
         return plan_work(run, index, measurements)
@@ -143,7 +145,6 @@ def select(
     scores, tallies = score_index(run, index, measurements, allow_unscorable=True)
     quality = how.rule.predict(scores) if how.rule else None
     exclusions = Exclusions(index)
-    needed = (*how.columns, *gate_columns(gates))
     exclusions.unscorable(np.isnan(scores.matrix(needed)).any(axis=1), scores)
     if not allow_unscorable:
         refuse_unscorable(exclusions.stated(), len(index))

@@ -1,4 +1,4 @@
-"""Quality gates: rows that do not pass a threshold on an indicator are left out."""
+"""Quality gates: rows that do not pass a threshold on an indicator are not chosen."""
 
 from __future__ import annotations
 
@@ -40,17 +40,12 @@ class Gate:
         return np.asarray(_TESTS[self.test](values, self.bound) & ~np.isnan(values))
 
 
-def gate_columns(gates: Sequence[Gate]) -> tuple[str, ...]:
-    """Return the columns that gates read, each once."""
-    return tuple(dict.fromkeys(one.column for one in gates))
-
-
 def read_gates(texts: Sequence[str]) -> tuple[Gate, ...]:
     """Read `COLUMN>NUMBER` conditions. Raises UsageError for anything else."""
     found = []
     for text in texts:
         match = _FORM.fullmatch(text)
         if match is None:
-            raise UsageError(f"cannot read --gate {text}; write COLUMN>NUMBER, >=, < or <=")
+            raise UsageError(f"cannot read the gate {text}; write COLUMN>NUMBER, >=, < or <=")
         found.append(Gate(match[1], match[2], float(match[3])))
     return tuple(found)
