@@ -30,6 +30,7 @@ from instructmine.spending import Meter
 from instructmine.verdicts import Answer, Question, Usage, Verdict
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 IdArray = npt.NDArray[np.bytes_]  # dtype S32: ids as 32 hex digits
 Direction = Literal["higher", "lower", "unknown"]  # which end is better, where that is known
 
@@ -68,16 +69,29 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Earlier:
+    """What is stored of a smaller pool: where its rows are in this one, and their values.
+
+    rows: (m,) positions in the batch, each once. values: column → (m,) float64.
+    """
+
+    rows: IntArray
+    values: Mapping[str, FloatArray]
+
+
+@dataclass(frozen=True)
 class Batch:
     """What a scorer is given: n examples, or for pool scope all n rows of the pool.
 
     ids: (n,) S32. examples: n examples, or () where the indicator reads only inputs.
     inputs: name of an input indicator → its stored array, (n, d), aligned with ids.
+    earlier: for a pool-scope indicator that `grows`, what is stored of a part of the pool.
     """
 
     ids: IdArray
     examples: Sequence[Example] = ()
     inputs: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    earlier: Earlier | None = None
 
 
 @dataclass(frozen=True)
@@ -87,11 +101,13 @@ class Scored:
     values: column name → (n,) float64, or (n, d) float32 for a vector; NaN only with a reason.
     reasons: position → why a value is missing.
     truncated: positions whose text did not fit the model and was cut.
+    kept: further columns to be stored, for a pool that grows out of this one.
     """
 
     values: Mapping[str, npt.NDArray[Any]]
     reasons: Mapping[int, str] = field(default_factory=dict)
     truncated: frozenset[int] = frozenset()
+    kept: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -148,6 +164,7 @@ class Indicator(Identified, ABC):
     gpus: float = execution(0.0)
 
     scope: ClassVar[Literal["example", "pool"]] = "example"
+    grows: ClassVar[bool] = False  # pool scope: values of a part of the pool spare work
     requires: ClassVar[tuple[str, ...]] = ()  # importable packages outside the core install
     inputs: ClassVar[tuple[str, ...]] = ()
     reads_text: ClassVar[bool] = True  # False: only inputs are read, examples may be ()

@@ -6,7 +6,8 @@
 A part is written beside its place and renamed into it, so what exists is complete; nothing is
 ever changed in place, so any number of processes may read and add. Two processes that compute
 the same example add it twice, and the earlier part counts. Resuming is asking
-again which ids are missing.
+again which ids are missing. WORKDIR may be a URL: then all machines share what is there, and each
+keeps a copy of what it reads.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ import pyarrow.parquet as pq
 from instructmine.errors import StoreError
 from instructmine.files import publish
 from instructmine.ids import Lookup
+from instructmine.mirror import Mirror, is_url
 from instructmine.parts import Gathering, Part, Places, facts_of, merge, stated
 from instructmine.recipes import Recipe
+from instructmine.workdirs import local_folder
 
 STALE_TEMPORARY_SECONDS = 24 * 3600  # a temporary this old belongs to a dead process
 FEW = 8  # fewer ids than a recipe's rows by this factor are looked up by their places
@@ -77,8 +80,12 @@ class Store:
     """Scores on disk under a work folder; cheap to create, safe to share between processes."""
 
     def __init__(self, workdir: str | Path) -> None:
-        """Use `workdir`, creating it. Raises StoreError when it cannot be written."""
-        self.root = Path(workdir).expanduser() / "scores"
+        """Use `workdir`, creating it; of a URL, a copy in the cache folder.
+
+        Raises StoreError when it cannot be written.
+        """
+        self.mirror = Mirror(str(workdir)) if is_url(workdir) else None
+        self.root = local_folder(workdir) / "scores"
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -90,7 +97,7 @@ class Store:
 
     def __getstate__(self) -> dict[str, Any]:
         """Travel as the place alone; what was noted of it is noted again."""
-        return {"root": self.root, "_known": {}, "_places": {}}
+        return {"root": self.root, "mirror": self.mirror, "_known": {}, "_places": {}}
 
     # ── writing ─────────────────────────────────────────────────────────────────────────────
 
@@ -128,12 +135,23 @@ class Store:
                 indent=2,
                 ensure_ascii=False,
             )
-            with publish(folder / "recipe.json") as temporary:
+            with self._publish(folder / "recipe.json") as temporary:
                 temporary.write_text(text + "\n", encoding="utf-8")
         part = folder / "parts" / f"{name}.parquet"
-        with publish(part) as temporary:
+        with self._publish(part) as temporary:
             pq.write_table(table, temporary, compression="zstd")
         return part
+
+    @contextlib.contextmanager
+    def _publish(self, path: Path) -> Iterator[Path]:
+        """Publish a file; where the store is a URL, there first."""
+        with publish(path) as temporary:
+            yield temporary
+            if self.mirror is not None:
+                self.mirror.put(temporary, self._name(path))
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.root.parent).as_posix()
 
     # ── reading ─────────────────────────────────────────────────────────────────────────────
 
@@ -160,6 +178,26 @@ class Store:
         for known in found.known.values():
             present &= known
         return Stored(found.values, present, found.reasons(), found.truncated, facts_of(parts))
+
+    def of_other_pools(self, recipe: Recipe) -> Iterator[Recipe]:
+        """Yield the stored recipes that differ from a pool-scope one in their pool alone."""
+        fields = recipe.fields
+        for folder in self._folders():
+            if folder.name == recipe.key or not folder.name.startswith(f"{recipe.indicator}-"):
+                continue
+            other = _stated(folder)
+            if other is not None and {**other.fields, "pool": fields["pool"]} == fields:
+                yield other
+
+    def ids(self, recipe: Recipe) -> npt.NDArray[np.bytes_]:
+        """Return the ids stored for a recipe, (n,) S32, in the order they were stored."""
+        found = [ids for part in self._opened(recipe.key) for ids in part.ids()]
+        return np.concatenate(found) if found else np.empty(0, dtype="S32")
+
+    def columns(self, recipe: Recipe) -> tuple[str, ...]:
+        """Return the columns that any part of a recipe has, in order of name."""
+        found = {name for part in self._opened(recipe.key) for name in part.columns}
+        return tuple(sorted(found - {"id", "reason", "truncated"}))
 
     def _places_of(
         self, key: str, parts: Sequence[Part], ids: npt.NDArray[np.bytes_]
@@ -205,18 +243,19 @@ class Store:
         return list(self._known[key].values())
 
     def _parts(self, key: str) -> list[Path]:
-        return sorted((self.root / key / "parts").glob("*.parquet"))
+        folder = self.root / key / "parts"
+        if self.mirror is not None:
+            self.mirror.fetch(folder, self._name(folder), "*.parquet")
+        return sorted(folder.glob("*.parquet"))
 
     # ── looking after it ────────────────────────────────────────────────────────────────────
 
     def recipes(self) -> Iterator[StoredRecipe]:
         """Yield every recipe in the store."""
-        for folder in sorted(self.root.iterdir()):
-            try:
-                stated = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
-                recipe = Recipe.of(stated["indicator"], stated["fields"])
-            except (OSError, ValueError, KeyError):
-                continue  # a folder of someone else's, or one being made right now
+        for folder in self._folders():
+            recipe = _stated(folder)
+            if recipe is None:
+                continue
             rows, size, seconds, used = 0, 0, 0.0, 0.0
             parts = self._parts(folder.name)
             for part in parts:
@@ -228,6 +267,14 @@ class Store:
                     size += stat.st_size
                     used = max(used, stat.st_mtime)
             yield StoredRecipe(recipe, folder, len(parts), rows, size, used, seconds)
+
+    def _folders(self) -> list[Path]:
+        if self.mirror is None:
+            return sorted(self.root.iterdir())
+        folders = [self.root / name for name in self.mirror.folders(self.root.name)]
+        for folder in folders:
+            self.mirror.fetch(folder, self._name(folder), "recipe.json")
+        return folders
 
     def ids_beginning(self, prefix: str) -> dict[str, dict[str, Any]]:
         """Return id → {recipe key: stored row} for ids that begin with `prefix`."""
@@ -248,6 +295,8 @@ class Store:
             freed += sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
             doomed = self.root / f".pruned-{uuid.uuid4().hex}"
             try:
+                if self.mirror is not None:
+                    self.mirror.remove(self._name(folder))
                 folder.rename(doomed)  # at once, so that no reader meets half a recipe
                 shutil.rmtree(doomed)
             except OSError as error:
@@ -268,9 +317,11 @@ class Store:
                 merged = group[0].path.with_name(
                     f"{group[0].path.stem}m.parquet"
                 )  # keeps its place
-                with publish(merged) as temporary:
+                with self._publish(merged) as temporary:
                     merge(group, temporary)
                 for part in group:
+                    if self.mirror is not None:
+                        self.mirror.remove(self._name(part.path))
                     part.path.unlink(missing_ok=True)
             return len(parts), len(self._parts(key))
 
@@ -291,6 +342,15 @@ class Store:
                 yield
         except Timeout as error:
             raise StoreError(f"another process is compacting {key}; wait for it") from error
+
+
+def _stated(folder: Path) -> Recipe | None:
+    """Read a folder's recipe; None for a folder of someone else's, or one being made right now."""
+    try:
+        stated = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+        return Recipe.of(stated["indicator"], stated["fields"])
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def _restless(key: str) -> StoreError:

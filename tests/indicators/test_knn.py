@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from instructmine import neighbours
-from instructmine.contracts import Batch, Column, Context, Indicator
+from instructmine.contracts import Batch, Column, Context, Earlier, Indicator
 from instructmine.errors import UsageError
 from instructmine.indicators import knn
-from instructmine.indicators.knn import Knn, neighbour_distances
+from instructmine.indicators.knn import Knn, grown, neighbour_distances
 
 
 class Vectors(Indicator):
@@ -99,10 +99,11 @@ def test_row_order_does_not_matter():
     assert score(vectors[shuffle]).values["knn6"].tolist() == straight[shuffle].tolist()
 
 
-def test_several_neighbours_at_once_and_only_the_wanted_columns():
+def test_several_neighbours_at_once_and_the_nearer_ones_kept():
     vectors = clustered(60, 8)
     scored = score(vectors, (1, 6, 10))
     assert list(scored.values) == ["knn1", "knn6", "knn10"]
+    assert list(scored.kept) == ["knn2", "knn3", "knn4", "knn5", "knn7", "knn8", "knn9"]
     for i in (1, 6, 10):
         np.testing.assert_allclose(scored.values[f"knn{i}"], brute(vectors, i)[:, -1], rtol=1e-12)
     assert list(score(vectors, (1, 6, 10), ["knn6"]).values) == ["knn6"]
@@ -178,3 +179,48 @@ def test_only_what_a_search_changes_is_in_the_recipe():
     assert other.search_of(6) == {"search": "clusters", "recall": 0.5}
     with pytest.raises(UsageError, match="knn.recall"):
         Knn(recall=0, embedding=Vectors())
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 40), st.integers(1, 6))
+@settings(max_examples=30, deadline=None)
+def test_a_grown_pool_has_the_distances_of_a_new_one(seed, added, count):
+    rng = np.random.default_rng(seed)
+    vectors = clustered(60 + added, 4, seed)
+    vectors[rng.integers(0, len(vectors), 10)] = vectors[0]  # copies, old and new
+    rows = rng.permutation(len(vectors))[:60]
+    known = neighbour_distances(vectors[rows], count)
+    np.testing.assert_array_equal(grown(vectors, rows, known), neighbour_distances(vectors, count))
+
+
+def scored(vectors, earlier=None, neighbour=(6,)):
+    indicator = Knn(neighbour=neighbour, embedding=Vectors())
+    ids = np.array([f"{row:032x}" for row in range(len(vectors))], dtype="S32")
+    batch = Batch(ids, (), {"embedding": vectors}, earlier)
+    found = indicator.open(Context(), [f"knn{i}" for i in neighbour]).score(batch)
+    return {**found.values, **found.kept}
+
+
+def test_what_is_stored_of_a_part_is_used_and_changes_nothing(monkeypatch):
+    vectors = clustered(80, 8)
+    vectors[[3, 50]] = np.nan
+    rows = np.arange(0, 70)
+    part = Earlier(rows, scored(vectors[rows]))
+    expected = scored(vectors)
+    monkeypatch.setattr(knn, "neighbour_distances", None)  # not all pairs again
+    for name, values in scored(vectors, part).items():
+        np.testing.assert_array_equal(values, expected[name])
+
+
+@pytest.mark.parametrize("case", ["no nearer ones", "too small a part", "an embedding came"])
+def test_a_part_that_does_not_serve_is_left_aside(case):
+    vectors = clustered(40, 8)
+    rows = np.arange(5 if case == "too small a part" else 30)
+    had = vectors[rows].copy()
+    if case == "an embedding came":
+        had[4] = np.nan
+    values = scored(had)
+    if case == "no nearer ones":
+        values = {"knn6": values["knn6"]}
+    expected = scored(vectors)
+    for name, found in scored(vectors, Earlier(rows, values)).items():
+        np.testing.assert_array_equal(found, expected[name])

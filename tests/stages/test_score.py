@@ -43,6 +43,19 @@ def test_a_second_run_computes_nothing(pool):
     assert {name: one["computed"] for name, one in done.items()} == {"length": 0, "mtld": 0}
 
 
+def test_the_neighbours_of_a_grown_pool_come_from_those_of_the_pool_it_was(tmp_path, monkeypatch):
+    """Copies too: a row of which another copy comes gets it for a neighbour."""
+    records = rows(30)
+    small = write(tmp_path / "small.jsonl", [*records, records[4]])
+    large = write(tmp_path / "large.jsonl", [*rows(6, start=30), records[4], *records, records[4]])
+    anew = im.score(large, indicators=["knn"], workdir=tmp_path / "other")
+    im.score(small, indicators=["knn"])
+    monkeypatch.setattr("instructmine.indicators.knn.neighbour_distances", None)
+    found = im.score(large, indicators=["knn"])
+    # Embedded in other batches, the vectors differ in their last bits.
+    np.testing.assert_allclose(found.scores.column("knn6"), anew.scores.column("knn6"), rtol=1e-6)
+
+
 def test_a_grown_pool_computes_only_what_is_new(pool, tmp_path):
     im.score(pool, **QUICK)
     grown = write(tmp_path / "grown.jsonl", rows(33))

@@ -33,9 +33,10 @@ AllowUnscorable = Annotated[
     bool, typer.Option("--allow-unscorable", help="Go on when over 5 % of rows have no score.")
 ]
 Workdir = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        envvar="INSTRUCTMINE_WORKDIR", help="Where scores are kept (default: your cache folder)."
+        envvar="INSTRUCTMINE_WORKDIR",
+        help="Where scores are kept, a folder or a URL (default: your cache folder).",
     ),
 ]
 Engine = Annotated[str, typer.Option(help="Where jobs run: local or ray.")]

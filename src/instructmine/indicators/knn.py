@@ -14,6 +14,7 @@ from instructmine.contracts import (
     Batch,
     Column,
     Context,
+    Earlier,
     Indicator,
     Scored,
     Scorer,
@@ -47,14 +48,16 @@ class Knn(Indicator):
     exact_rows: larger pools are searched approximately, which is another recipe; up to here
     every neighbour is a true one. recall: smallest share of true neighbours that an approximate
     search finds on a sample. A neighbour that is missed makes a value too large, never too small.
-    Exact, it grows as n² × d with the embeddings twice in memory; approximate, as about n^1.5 × d
-    with a quarter more than once.
+    Exact, it grows as n² × d with the embeddings twice in memory, and as m × n × d where m rows
+    were added to a pool whose distances are stored; approximate, as about n^1.5 × d with a quarter
+    more than once.
 
     Not covered: a rare example may be precious or broken; distance does not tell which.
     """
 
     version: ClassVar[int] = 1
     scope: ClassVar[Literal["example", "pool"]] = "pool"
+    grows: ClassVar[bool] = True
     inputs: ClassVar[tuple[str, ...]] = ("embedding",)
     reads_text: ClassVar[bool] = False
     neighbour: tuple[int, ...] = execution((6,))  # the column's name says it, so no identity
@@ -113,30 +116,56 @@ class _KnnScorer:
         reasons = dict.fromkeys(
             np.setdiff1d(np.arange(len(vectors)), usable).tolist(), "no embedding"
         )
-        values = {f"knn{i}": np.full(len(vectors), np.nan) for i in self.neighbour}
-        possible = [i for i in self.neighbour if i < len(usable)]
+        # The nearer ones cost nothing, and a pool that grows out of this one needs them.
+        every = range(1, self.neighbour[-1] + 1)
+        values = {f"knn{i}": np.full(len(vectors), np.nan) for i in every}
+        possible = [i for i in every if i < len(usable)]
         for i in self.neighbour:
             if i not in possible:
                 short = f"the pool has {len(usable)} rows, neighbour {i} needs {i + 1}"
                 for row in usable.tolist():
                     reasons[row] = f"{reasons[row]}; {short}" if row in reasons else short
         if possible:
-            distances = self._distances(vectors[usable], possible[-1], len(vectors))
+            distances = self._distances(vectors, usable, possible[-1], batch.earlier)
             for i in possible:
                 values[f"knn{i}"][usable] = distances[:, i - 1]
-        return Scored(values, reasons)
+        wanted = {f"knn{i}": values.pop(f"knn{i}") for i in self.neighbour}
+        return Scored(wanted, reasons, kept=values)
 
-    def _distances(self, vectors: FloatMatrix, count: int, rows: int) -> npt.NDArray[np.float64]:
+    def _distances(
+        self, vectors: FloatMatrix, usable: IntMatrix, count: int, earlier: Earlier | None
+    ) -> npt.NDArray[np.float64]:
         self.facts = {}
-        if rows <= self.exact_rows:
-            return neighbour_distances(vectors, count)
-        found = ClusterSearch(vectors, count, self.recall)
+        own = vectors[usable]
+        if len(vectors) <= self.exact_rows:
+            known = _known(earlier, usable, count)
+            return neighbour_distances(own, count) if known is None else grown(own, *known)
+        found = ClusterSearch(own, count, self.recall)
         self.facts = found.search.to_json()
         squared = np.concatenate([distances for _, _, distances in found.blocks()])
         short = np.flatnonzero(~np.isfinite(squared[:, -1]))  # too few in the clusters looked into
         if len(short):
-            squared[short] = _search_float64(vectors, short, count)
+            squared[short] = _search_float64(own, short, np.arange(len(own)), count)
         return np.sqrt(squared)
+
+
+def _known(
+    earlier: Earlier | None, usable: IntMatrix, count: int
+) -> tuple[IntMatrix, npt.NDArray[np.float64]] | None:
+    """Return the rows whose distances in a part of the pool are all stored, and the distances.
+
+    Rows are counted among the usable ones.
+    """
+    names = [f"knn{i}" for i in range(1, count + 1)]
+    if earlier is None or not set(names) <= set(earlier.values):
+        return None
+    distances = np.column_stack([earlier.values[name] for name in names])
+    whole = np.isfinite(distances).all(axis=1)
+    place = np.full(max(usable.max(), earlier.rows.max()) + 1, -1)
+    place[usable] = np.arange(len(usable))
+    rows = place[earlier.rows]
+    # A row that had an embedding and too few neighbours is one of the others' neighbours already.
+    return (rows[whole], distances[whole]) if (whole == (rows >= 0)).all() else None
 
 
 def neighbour_distances(vectors: FloatMatrix, count: int) -> npt.NDArray[np.float64]:
@@ -151,47 +180,84 @@ def neighbour_distances(vectors: FloatMatrix, count: int) -> npt.NDArray[np.floa
         vectors: (n, d), finite.
         count: how many neighbours, less than n.
     """
+    every = np.arange(len(vectors))
+    return np.sqrt(_nearest(vectors, every, every, count))
+
+
+def grown(
+    vectors: FloatMatrix, rows: IntMatrix, known: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return what `neighbour_distances` does, from the distances that some rows have among them.
+
+    Only pairs with one of the other rows are compared.
+
+    Args:
+        vectors: (n, d), finite.
+        rows: (m,) those rows, each once.
+        known: (m, count) distances from each to its nearest among them, ascending.
+    """
+    count = known.shape[1]
+    every = np.arange(len(vectors))
+    added = np.setdiff1d(every, rows)
+    result = np.empty((len(vectors), count))
+    result[rows] = known
+    if len(added):
+        result[added] = np.sqrt(_nearest(vectors, added, every, count))
+        closer = np.sqrt(_nearest(vectors, rows, added, count))
+        result[rows] = np.sort(np.hstack([known, closer]), axis=1)[:, :count]
+    return result
+
+
+def _nearest(
+    vectors: FloatMatrix, query: IntMatrix, among: IntMatrix, count: int
+) -> npt.NDArray[np.float64]:
+    """Return (len(query), count) squared distances to the nearest of the rows `among`.
+
+    The row itself is none of them; infinite where there are fewer.
+    """
     import faiss
 
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-    rows = len(vectors)
     # Distances do not depend on the origin, their rounding does: centre first.
     centred = vectors - vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
     largest = float(np.einsum("ij,ij->i", centred, centred).max(initial=0.0))
     noise = 4 * _EPSILON * np.sqrt(vectors.shape[1]) * largest
     index = faiss.IndexFlatL2(vectors.shape[1])
-    index.add(centred)
-    fetch = min(rows, count + 1 + _SPARE)
-    result = np.empty((rows, count))
-    for start in range(0, rows, _QUERIES):
-        query = np.arange(start, min(start + _QUERIES, rows))
-        approximate, found = index.search(centred[query], fetch)
-        exact = squared_distances(vectors, query, found)
-        exact[found == query[:, None]] = np.inf  # itself, by position, wherever it came
+    index.add(centred if len(among) == len(vectors) else centred[among])
+    fetch = min(len(among), count + 1 + _SPARE)
+    result = np.full((len(query), count), np.inf)
+    for start in range(0, len(query), _QUERIES):
+        part = slice(start, min(start + _QUERIES, len(query)))
+        rows = query[part]
+        approximate, found = index.search(centred[rows], fetch)
+        found = among[found]
+        exact = squared_distances(vectors, rows, found)
+        exact[found == rows[:, None]] = np.inf  # itself, by position, wherever it came
         exact.sort(axis=1)
-        result[query] = exact[:, :count]
-        if fetch < rows:  # rows not fetched are at least this far, up to noise
-            doubtful = (exact[:, count - 1] > approximate[:, -1] - noise) & (
-                exact[:, count - 1] > 0
-            )
+        exact = exact[:, :count]
+        result[part, : exact.shape[1]] = exact
+        if fetch < len(among):  # rows not fetched are at least this far, up to noise
+            doubtful = (exact[:, -1] > approximate[:, -1] - noise) & (exact[:, -1] > 0)
             if doubtful.any():
-                result[query[doubtful]] = _search_float64(vectors, query[doubtful], count)
-    return np.sqrt(result)
+                again = _search_float64(vectors, rows[doubtful], among, count)
+                result[start + np.flatnonzero(doubtful)] = again
+    return result
 
 
 def _search_float64(
-    vectors: FloatMatrix, query: npt.NDArray[np.int64], count: int
+    vectors: FloatMatrix, query: IntMatrix, among: IntMatrix, count: int
 ) -> npt.NDArray[np.float64]:
-    """Return the `count` smallest squared distances of some rows, searched in float64."""
+    """Return what `_nearest` does, searched in float64; `among` holds more than `count` rows."""
     result = np.empty((len(query), count))
     double = vectors.astype(np.float64)
     double -= double.mean(axis=0)
-    norms = np.einsum("ij,ij->i", double, double)
-    fetch = min(len(vectors), count + 1)
+    there = double[among]
+    norms = np.einsum("ij,ij->i", there, there)
+    fetch = min(len(among), count + 1)
     for start in range(0, len(query), 256):
         rows = query[start : start + 256]
-        distances = norms - 2 * (double[rows] @ double.T)  # the row's own norm does not order
-        found = np.argpartition(distances, fetch - 1, axis=1)[:, :fetch]
+        distances = norms - 2 * (double[rows] @ there.T)  # the row's own norm does not order
+        found = among[np.argpartition(distances, fetch - 1, axis=1)[:, :fetch]]
         exact = squared_distances(vectors, rows, found)
         exact[found == rows[:, None]] = np.inf
         exact.sort(axis=1)

@@ -22,6 +22,7 @@ from instructmine.pool import Example
 from instructmine.recipes import Recipe
 from instructmine.scores import ScoreTable
 from instructmine.stages._columns import repeated, sparse
+from instructmine.stages._earlier import earlier_scores
 from instructmine.stages._index import PoolIndex
 from instructmine.stages._run import Run
 from instructmine.store import Store
@@ -191,11 +192,13 @@ class ScoreWorker(Worker):
             name: self.store.read(recipe, [column], batch.ids).values[column]
             for name, column, recipe in self.inputs
         }
-        scored = self._scorer.score(Batch(batch.ids, batch.examples, inputs))
+        grows = self.indicator.grows
+        earlier = earlier_scores(self.store, self.recipe, batch.ids) if grows else None
+        scored = self._scorer.score(Batch(batch.ids, batch.examples, inputs, earlier))
         self.store.publish(
             self.recipe,
             batch.ids,
-            scored.values,
+            {**scored.values, **scored.kept},
             scored.reasons,
             scored.truncated,
             seconds=time.perf_counter() - started,

@@ -13,13 +13,15 @@ import numpy.typing as npt
 from instructmine.contracts import Progress
 from instructmine.errors import InstructmineError
 from instructmine.formats import Pool, open_pool
+from instructmine.mirror import is_url
 from instructmine.recipes import Recipe
 from instructmine.reporting.rows import PoolRows
 from instructmine.reporting.samples import Sample, Sampled
 from instructmine.stages._index import index_pool
 from instructmine.stages._measure import vectors
-from instructmine.stages._run import Run, default_workdir, open_run
+from instructmine.stages._run import Run, open_run
 from instructmine.stages.score import as_sources
+from instructmine.workdirs import default_workdir, local_folder
 
 EMBEDDED_SHARE = 0.5  # of the rows must have an embedding for a map to speak of the pool
 
@@ -82,8 +84,8 @@ def read_embeddings(
     embed: compute what is missing. Otherwise nothing is, and no model is loaded.
     """
     arguments = rows.manifest.get("arguments", {})
-    place = Path(workdir or arguments.get("workdir") or default_workdir()).expanduser()
-    if not embed and not (place / "scores").is_dir():
+    place = workdir or arguments.get("workdir") or default_workdir()
+    if not embed and not is_url(place) and not (local_folder(place) / "scores").is_dir():
         return Embedded(absent=MISSING.format(where="there is no store of scores"))
     try:
         run = open_run(

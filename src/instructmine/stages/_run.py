@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +15,7 @@ from instructmine.config import Profile, load_profile
 from instructmine.contracts import Context, Engine, Progress
 from instructmine.errors import UsageError
 from instructmine.store import Store
+from instructmine.workdirs import default_workdir, local_folder
 
 REPORTED_PACKAGES = (
     "instructmine", "torch", "transformers", "tokenizers", "sentence-transformers",
@@ -41,17 +40,6 @@ class Run:
             self.progress(what, done, total)
 
 
-def default_workdir() -> Path:
-    """Return INSTRUCTMINE_WORKDIR, or `instructmine` in the user's cache folder."""
-    named = os.environ.get("INSTRUCTMINE_WORKDIR")
-    if named:
-        return Path(named)
-    cache = os.environ.get("XDG_CACHE_HOME") or (
-        "~/Library/Caches" if sys.platform == "darwin" else "~/.cache"
-    )
-    return Path(cache).expanduser() / "instructmine"
-
-
 def open_run(
     *,
     profile: str,
@@ -69,14 +57,14 @@ def open_run(
     chosen = load_profile(profile, settings)
     if target is not None:
         chosen = chosen.override([f"target_similarity.target={target}"])
-    place = Path(workdir or default_workdir()).expanduser()
+    place = workdir or default_workdir()
     runs_jobs = _engine(engine, workers, ray_address)
     return Run(
         profile=chosen,
         store=Store(place),
         engine=runs_jobs,
         context=Context(device=device, threads=threads or runs_jobs.threads_each()),
-        workdir=place,
+        workdir=local_folder(place),
         progress=progress,
     )
 

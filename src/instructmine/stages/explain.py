@@ -17,8 +17,8 @@ from instructmine.errors import InstructmineError, UsageError
 from instructmine.recipes import difference
 from instructmine.rules.linear import LinearRule
 from instructmine.scores import KEYS, ScoreTable
-from instructmine.stages._run import default_workdir
 from instructmine.store import Store, StoredRecipe
+from instructmine.workdirs import default_workdir
 
 DECIDED = ("quality", "rank", "selected", "reason")
 

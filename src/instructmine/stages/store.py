@@ -10,8 +10,8 @@ from typing import Any
 
 from instructmine import plugins
 from instructmine.errors import UsageError
-from instructmine.stages._run import default_workdir
 from instructmine.store import Store, StoredRecipe
+from instructmine.workdirs import default_workdir
 
 
 def store_info(*, workdir: str | Path | None = None) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def store_info(*, workdir: str | Path | None = None) -> dict[str, Any]:
         for stored in store.recipes()
     ]
     return {
-        "workdir": str(store.root.parent),
+        "workdir": store.mirror.url if store.mirror else str(store.root.parent),
         "bytes": sum(recipe["bytes"] for recipe in recipes),
         "recipes": recipes,
     }
