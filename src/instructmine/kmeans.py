@@ -11,21 +11,34 @@ FloatMatrix = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
 
-def kmeans(vectors: FloatMatrix, clusters: int, seed: int, iterations: int = 20) -> IntArray:
-    """Return each row's K-means cluster, (n,) int64; the same for the same rows and seed."""
+def kmeans(
+    vectors: FloatMatrix,
+    clusters: int,
+    seed: int,
+    iterations: int = 20,
+    sample: int | None = None,
+) -> IntArray:
+    """Return each row's K-means cluster, (n,) int64; the same for the same rows and seed.
+
+    sample: most rows that the centroids are learned from; None takes all.
+    """
     import faiss
 
     if clusters == 1:
         return np.zeros(len(vectors), dtype=np.int64)
+    learned = vectors
+    if sample is not None and max(sample, clusters) < len(vectors):
+        rows = np.random.default_rng(seed).choice(len(vectors), max(sample, clusters), False)
+        learned = vectors[np.sort(rows)]
     model = faiss.Kmeans(
         vectors.shape[1],
         clusters,
         niter=iterations,
         seed=seed,
         min_points_per_centroid=1,  # else faiss warns on stderr about small pools
-        max_points_per_centroid=-(-len(vectors) // clusters),  # use every row
+        max_points_per_centroid=-(-len(learned) // clusters),  # use every row
     )
-    model.train(vectors, init_centroids=_spread_centroids(vectors, clusters, seed))
+    model.train(learned, init_centroids=_spread_centroids(learned, clusters, seed))
     _, nearest = model.index.search(vectors, 1)
     return nearest[:, 0].astype(np.int64)
 

@@ -26,6 +26,7 @@ PROMPT_CHARACTERS = 2000  # of a prompt that its words are counted in
 TITLE_WORDS = 3
 EVERYWHERE = 0.01  # weight of such a word, for clusters without any other
 FEWEST, MOST = 3, 12  # topics
+LEARNED = 10_000  # rows at most that clusters are learned from; all rows are put into them
 PARTS = 4  # most parts of a topic
 PART_ROWS = 20  # a part holds about this many rows or more
 LOST = 3.0  # a topic is called lost where that many chosen rows were to be expected
@@ -76,7 +77,7 @@ def find_topics(
     k = int(np.clip(round((len(known) / 50) ** 0.5), FEWEST, MOST))
     labels = np.full(len(vectors), -1)
     whole = len(known) == len(vectors)  # then a copy of a large array is spared
-    labels[known] = kmeans(vectors if whole else vectors[known], k, seed)
+    labels[known] = kmeans(vectors if whole else vectors[known], k, seed, sample=LEARNED)
     words = {place: _words(text) for place, text in prompts.items()}
     found = []
     for title, own in _titled(labels, known, words):
@@ -84,7 +85,7 @@ def find_topics(
         below: tuple[Topic, ...] = ()
         if parts > 1:
             inner = np.full(len(vectors), -1)
-            inner[own] = kmeans(vectors[own], parts, seed)
+            inner[own] = kmeans(vectors[own], parts, seed, sample=LEARNED)
             below = tuple(_topic(rows, name, them) for name, them in _titled(inner, own, words))
         found.append(_topic(rows, title, own, below))
     return Topics(tuple(found), len(known), int(rows.selected[known].sum()))
