@@ -25,6 +25,7 @@ import material  # noqa: E402
 from kept import keep, restore  # noqa: E402
 
 SETTINGS = ("sft.epochs=1", "sft.batch_size=16", "sft.max_length=512")
+UNGATED = HERE.parent / "starter-rule/results/rules/all-log.json"  # the rule that ships with a gate
 SEEDS = 3
 PROMPTS = 80  # of each eval set
 MAIN = (
@@ -51,13 +52,13 @@ class Part:
 def parts(rules: tuple[str, ...]) -> list[Part]:
     """Every comparison, the most telling first: all strategies at 1,000, the main ones elsewhere.
 
-    rules: further rules to take part, as `rule:FILE`.
+    rules: further rules to take part up to 1,000, as `rule:FILE`.
     """
     found = []
     for size, strategies, curve in (
         (1000, (*MAIN, *rules, *MORE), (250, 4000)),
         (250, (*MAIN, *rules), (1000,)),
-        (4000, (*MAIN, *rules), ()),
+        (4000, MAIN, ()),
     ):
         for match in ("rows", "tokens"):
             for pool in ("mixture", "alpaca"):
@@ -73,7 +74,9 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, default=Path(".scratch/compare"))
     parser.add_argument("--workers", type=int, default=2, help="trainings at the same time")
     parser.add_argument("--rule", default="starter", help="the rule that `rule` stands for")
-    parser.add_argument("--more-rules", nargs="*", default=[], help="rule files to compare too")
+    parser.add_argument(
+        "--more-rules", nargs="*", default=[UNGATED], help="rule files to compare too"
+    )
     parser.add_argument("--only", nargs="*", help="names of parts, or how they begin")
     options = parser.parse_args()
     folder = options.scratch / "data"
