@@ -49,8 +49,11 @@ browser:
 	       && apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } \
 	  || echo "NO BROWSER: the report's browser tests will be skipped; install chromium"
 
-bench: $(STAMP)
-	$(BIN)/python -m benchmarks --out build/bench
+# Against the peers, in environments of their own: the first run installs them, 6 GB in all.
+# `make bench BENCH=--quick` is a smoke run; `BENCH=--resume` goes on after a stop.
+bench:
+	$(PYTHON) -m benchmarks.environments
+	.venv-bench/bin/python -m benchmarks --out build/bench $(BENCH)
 
 # A page for every run that a study has recorded.
 reports: $(STAMP)
@@ -60,4 +63,4 @@ docs: $(STAMP)
 	$(BIN)/python -m typer instructmine.cli.app utils docs --name instructmine --output docs/cli.md
 
 clean:
-	rm -rf build dist $(VENV) .pytest_cache .ruff_cache .mypy_cache
+	rm -rf build dist $(VENV) .venv-bench .venv-peer-* .pytest_cache .ruff_cache .mypy_cache

@@ -116,14 +116,14 @@ def main() -> None:
     """Print one table: the steps, then where the time of a run went."""
     parser = _report.parser(__doc__.splitlines()[0])
     parser.add_argument("--vectors", default="100000,1000000", help="numbers of made-up vectors")
-    parser.add_argument("--pool", type=int, default=2000, help="rows of the real run")
+    parser.add_argument("--pool", type=int, default=2000, help="rows of the real run, 0 for none")
     options = parser.parse_args()
     table: list[dict[str, Any]] = []
     for rows in (int(one) for one in options.vectors.split(",")):
         for name in ("vectors alone", "K-means", "a round", "a step without a judge"):
             _, seconds, peak = _report.isolated(step, name, rows)
             table.append({"what": name, "rows": rows, "seconds": seconds, "peak MiB": peak})
-    alpaca = (options.shared / "data/train/alpaca_data.json").is_file()
+    alpaca = options.pool and (options.shared / "data/train/alpaca_data.json").is_file()
     shares = spent(options.shared, options.pool) if alpaca else {}
     for name, seconds in shares.items():
         share = f"{seconds / shares['all']:.1%}"

@@ -89,47 +89,65 @@ def plain(server: Server, asked: Sequence[Any]) -> list[str]:
     return found
 
 
-def bench_verdicts(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Verdicts per second of wall-clock time."""
-    from instructmine.judges.endpoint import Endpoint
-    from instructmine.judging import Bench
-
-    table = []
+def bench_verdicts(options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[Any]]:
+    """Verdicts per second of wall-clock time; and the comparisons."""
+    table: list[dict[str, Any]] = []
+    comparisons: list[Any] = []
     asked = questions(options.questions)
     for latency in (0.02, 0.2):
-        server = Server(latency)
         some = asked if latency < 0.1 else asked[: options.questions // 4]
-        began = time.perf_counter()
-        wanted = plain(server, some)
-        base = time.perf_counter() - began
-        rows = [("plain client", 1, base)]
-        with tempfile.TemporaryDirectory() as folder:
-            for crew in (1, 8, 32):
-                place = Path(folder) / str(crew)
-                judge = Endpoint(model="m", base_url=server.url, concurrency=crew)
-                began = time.perf_counter()
-                found = Bench(judge, place).verdicts(some)
-                rows.append(("instructmine", crew, time.perf_counter() - began))
-                assert [one.outcome for one in found if one] == wanted, "verdicts differ"
-            began = time.perf_counter()
-            Bench(judge, place).verdicts(some)
-            rows.append(("instructmine, run again", 32, time.perf_counter() - began))
+        turns = judged(Server(latency), some, options.judge_rounds)
+        base = turns.median["plain client"]
         table += [
             {
                 "who": who,
                 "latency, ms": round(1000 * latency),
-                "at once": crew,
                 "verdicts": len(some),
                 "verdicts/s": len(some) / took,
                 "speed, of the plain client's": base / took,
             }
-            for who, crew, took in rows
+            for who, took in turns.median.items()
         ]
-    return table
+        comparisons += [
+            _report.compared(
+                turns, f"{len(some)} verdicts at {1000 * latency:.0f} ms, {who[14:]}",
+                "plain client", ours=who, label="httpx, one request after the other",
+                equality="verdicts are equal", how=_report.PLAIN, packages=("httpx",),
+                quantity="wall-clock seconds",
+            )
+            for who in ("instructmine, 1 at once", "instructmine, 8 at once")
+        ]  # fmt: skip
+    return table, comparisons
 
 
-def bench_answers(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Answer tokens per CPU second, one thread."""
+def judged(server: Server, some: Sequence[Any], rounds: int) -> _report.Turns:
+    """Ask in every way, in every round; return wall-clock seconds."""
+    from instructmine.judges.endpoint import Endpoint
+    from instructmine.judging import Bench
+
+    turns = _report.Turns()
+
+    def timed(who: str, run: Any) -> Any:
+        began = time.perf_counter()
+        found = run()
+        turns.add(who, time.perf_counter() - began)
+        return found
+
+    for _ in range(rounds):
+        wanted = timed("plain client", lambda: plain(server, some))
+        with tempfile.TemporaryDirectory() as folder:
+            for crew in (1, 8, 32):
+                judge = Endpoint(model="m", base_url=server.url, concurrency=crew)
+                bench = Bench(judge, Path(folder) / str(crew))
+                found = timed(f"instructmine, {crew} at once", lambda b=bench: b.verdicts(some))
+                assert [one.outcome for one in found if one] == wanted, "verdicts differ"
+            again = Bench(judge, Path(folder) / "32")
+            timed("instructmine, run again", lambda b=again: b.verdicts(some))
+    return turns
+
+
+def bench_answers(options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[Any]]:
+    """Answer tokens per CPU second, one thread; and the comparisons."""
     import torch
 
     from instructmine.contracts import Context
@@ -186,9 +204,10 @@ def bench_answers(options: argparse.Namespace) -> list[dict[str, Any]]:
         "model.generate, one prompt": lambda: bare("model.generate, one prompt", 1),
         "batches of 8 in file order": lambda: bare("batches of 8 in file order", 8),
     }
-    seconds = _report.fastest(contenders, options.rounds)
+    turns = _report.take_turns(contenders, options.rounds)
+    seconds = turns.median
     base = seconds["model.generate, one prompt"]
-    return [
+    rows = [
         {
             "who": who,
             "prompts": len(texts),
@@ -203,18 +222,35 @@ def bench_answers(options: argparse.Namespace) -> list[dict[str, Any]]:
         }
         for who, took in seconds.items()
     ]  # fmt: skip
+    equal = {row["who"]: row["answers as one prompt's"] for row in rows}
+    comparisons = [
+        _report.compared(
+            turns, f"answers to {len(texts)} prompts", who,
+            label=f"transformers {who}", packages=("transformers", "torch"),
+            equality=f"{equal[_report.OURS]:.0%} of our texts are as one prompt's alone, "
+            f"{equal[who]:.0%} of theirs",
+        )
+        for who in seconds
+        if who != _report.OURS
+    ]  # fmt: skip
+    return rows, comparisons
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run both parts."""
     made = _report.parser(main.__doc__ or "")
+    made.set_defaults(rounds=3)
+    made.add_argument("--judge-rounds", type=int, default=3, help="rounds of the verdicts")
     made.add_argument("--questions", type=int, default=400)
     made.add_argument("--prompts", type=int, default=96)
     made.add_argument("--tokens", type=int, default=128, help="longest answer")
     options = made.parse_args(arguments)
-    _report.show("Verdicts of a server on loopback", bench_verdicts(options), options.out)
+    verdicts, verdict_ratios = bench_verdicts(options)
+    answers, answer_ratios = bench_answers(options)
     side = options.out.with_name(f"{options.out.stem}-answers.json") if options.out else None
-    _report.show("Answers of the starter LM, one thread", bench_answers(options), side)
+    _report.show("Answers of the starter LM, one thread", answers, side)
+    ratios = verdict_ratios + answer_ratios
+    _report.show("Verdicts of a server on loopback", verdicts, options.out, ratios)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@
     python benchmarks/bench_models.py --rows 200 --out build/bench/models.json
 
 Two pools: Alpaca (short texts, what Cherry_LLM was written for) and a mixture with long and code
-examples. All ways of a table take turns in one process on `--threads` threads; the fewest CPU
+examples. All ways of a table take turns in one process on `--threads` threads; the median CPU
 seconds of `--rounds` count, tokenising included. `speed` is how many times as fast as that way
-instructmine is; below 1 it is slower.
+instructmine is; below 1 it is slower. Cherry_LLM, Superfiltering, OpenDataArena and UniEval are
+scripts and no packages, so their loops are restated in `_model_peers.py`; data-juicer's too, which
+`bench_own_environments` also runs as it ships.
 
 "bare passes" are `model(ids)` over as many tokens in batches of equal length without padding, a
 bound that batching cannot pass: once with all logits, once with as many as responses need.
@@ -36,6 +38,7 @@ MIXTURE = (
 )
 TOLERANCE = 1e-5
 Row = dict[str, Any]
+Measured = tuple[list[Row], _report.Turns, dict[str, float]]  # rows, turns, other boundaries
 
 
 def read_pool(folder: Path, files: Sequence[str], rows: int) -> list[Any]:
@@ -67,17 +70,52 @@ def plain_model(auto_class: Any, model: Any) -> tuple[Any, Any]:
     )
 
 
-def rows_of(seconds: dict[str, float], examples: int, **facts: Any) -> list[Row]:
-    """Return one table row per way."""
-    ours = seconds["instructmine"]
+def rows_of(turns: _report.Turns, examples: int, **facts: Any) -> list[Row]:
+    """Return one table row per way, ours with the facts."""
+    seconds = turns.median
+    ours = seconds[_report.OURS]
     return [
         {"who": who, "examples/s": examples / took, "speed": took / ours}
-        | (facts if who == "instructmine" else {})
+        | (facts if who == _report.OURS else {})
         for who, took in seconds.items()
     ]
 
 
-def bench_lm(options: argparse.Namespace, turns: Sequence[Any]) -> list[Row]:
+# How each way was run; "bare passes" are a bound and no way of computing anything.
+HOW = {
+    "Cherry_LLM": _report.RESTATED,
+    "Superfiltering": _report.RESTATED,
+    "data-juicer": _report.RESTATED,
+    "fixed batches": _report.RESTATED,
+    "UniEval": _report.RESTATED,
+    "one by one": _report.SHIPPED,
+}
+LABELS = {
+    "Cherry_LLM": "Cherry_LLM's loop",
+    "Superfiltering": "Superfiltering's loop",
+    "data-juicer": "data-juicer's loop",
+    "fixed batches": "OpenDataArena's batches of 8",
+    "UniEval": "UniEval's scorer",
+    "one by one": "transformers, one example at a time",
+}
+
+
+def comparisons_of(
+    turns: _report.Turns, what: str, equality: str, drift: dict[str, float]
+) -> list[_report.Comparison]:
+    """Return the comparison with every way that computes the same."""
+    return [
+        _report.compared(
+            turns, what, who, label=LABELS[who], how=HOW[who], packages=("transformers", "torch"),
+            equality=equality + (f"; its response has another boundary in {drift[who]:.0%} of the "
+                                 "texts" if who in drift else ""),
+        )
+        for who in turns.seconds
+        if who in HOW
+    ]  # fmt: skip
+
+
+def bench_lm(options: argparse.Namespace, turns: Sequence[Any]) -> Measured:
     """Perplexity and IFD together."""
     import numpy as np
     from transformers import AutoModelForCausalLM
@@ -119,7 +157,7 @@ def bench_lm(options: argparse.Namespace, turns: Sequence[Any]) -> list[Row]:
     share = float(2 * found.tokens.sum() / tokens)
     width = round(float((lengths**2).sum() / tokens))  # as a token sees it
     budget = ours.runner.budget
-    seconds = _report.fastest(
+    taken = _report.take_turns(
         {
             "instructmine": lambda: ours.response_loss(turns, unconditioned=True),
             "Cherry_LLM": lambda: peers.cherry(texts),
@@ -132,7 +170,7 @@ def bench_lm(options: argparse.Namespace, turns: Sequence[Any]) -> list[Row]:
         options.rounds,
     )
     rows = rows_of(
-        seconds,
+        taken,
         len(turns),
         padding=ours.runner.padding_share,
         difference=float(difference),
@@ -142,10 +180,10 @@ def bench_lm(options: argparse.Namespace, turns: Sequence[Any]) -> list[Row]:
     for row in rows:
         if row["who"] in drift:
             row["other boundary"] = drift[row["who"]]
-    return rows
+    return rows, taken, {**drift, "Superfiltering": drift["Cherry_LLM"]}
 
 
-def bench_unieval(options: argparse.Namespace, turns: Sequence[Any]) -> list[Row]:
+def bench_unieval(options: argparse.Namespace, turns: Sequence[Any]) -> Measured:
     """UniEval's three questions together."""
     import numpy as np
     from transformers import AutoModelForSeq2SeqLM
@@ -169,19 +207,20 @@ def bench_unieval(options: argparse.Namespace, turns: Sequence[Any]) -> list[Row
     found = ours.answers(texts)
     whole = [index for index in range(len(texts)) if index not in found.truncated]
     difference = np.abs(found.values - theirs())[whole].max()
-    seconds = _report.fastest(
+    taken = _report.take_turns(
         {"instructmine": lambda: ours.answers(texts), "UniEval": theirs}, options.rounds
     )
-    return rows_of(
-        seconds,
+    rows = rows_of(
+        taken,
         len(turns),
         padding=ours.runner.padding_share,
         difference=float(difference),
         cut=len(found.truncated),
     )
+    return rows, taken, {}
 
 
-def bench_reward(options: argparse.Namespace, turns: Sequence[Any]) -> list[Row]:
+def bench_reward(options: argparse.Namespace, turns: Sequence[Any]) -> Measured:
     """Rewards of a one-logit classifier."""
     import numpy as np
     from transformers import AutoModelForSequenceClassification
@@ -201,16 +240,17 @@ def bench_reward(options: argparse.Namespace, turns: Sequence[Any]) -> list[Row]
     found = ours.rewards(turns)
     whole = [index for index in range(len(turns)) if index not in found.truncated]
     difference = np.abs(found.values - theirs())[whole].max()
-    seconds = _report.fastest(
+    taken = _report.take_turns(
         {"instructmine": lambda: ours.rewards(turns), "one by one": theirs}, options.rounds
     )
-    return rows_of(
-        seconds,
+    rows = rows_of(
+        taken,
         len(turns),
         padding=ours.runner.padding_share,
         difference=float(difference),
         cut=len(found.truncated),
     )
+    return rows, taken, {}
 
 
 def _peers() -> Any:
@@ -221,7 +261,7 @@ def _peers() -> Any:
     return _model_peers
 
 
-PARTS: dict[str, tuple[str, Callable[[argparse.Namespace, Sequence[Any]], list[Row]]]] = {
+PARTS: dict[str, tuple[str, Callable[[argparse.Namespace, Sequence[Any]], Measured]]] = {
     "lm": ("perplexity and ifd", bench_lm),
     "unieval": ("three UniEval questions", bench_unieval),
     "reward": ("reward", bench_reward),
@@ -250,14 +290,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.manual_seed(0)
     folder = (given.data or given.shared / "data") / "train"
     rows: list[Row] = []
+    comparisons: list[_report.Comparison] = []
     for pool, files in (("Alpaca", MIXTURE[:1]), ("mixture", MIXTURE)):
         turns = [example.turns[-1] for example in read_pool(folder, files, given.rows)]
         for name, (title, part) in PARTS.items():
-            if given.only in (None, name):
-                heading = {"what": title, "pool": pool}
-                rows += [heading | row for row in part(given, turns)]
+            if given.only not in (None, name):
+                continue
+            found, taken, drift = part(given, turns)
+            rows += [{"what": title, "pool": pool} | row for row in found]
+            difference = max(row.get("difference", 0.0) for row in found)
+            what = f"{title}, {len(turns)} rows of {pool}"
+            equality = f"values differ from one example's alone by at most {difference:.0e}"
+            comparisons += comparisons_of(taken, what, equality, drift)
     title = f"Model indicators, {given.rows} examples a pool, {given.threads} thread(s)"
-    _report.show(title, rows, given.out)
+    _report.show(title, rows, given.out, comparisons)
     different = [row for row in rows if not row.get("difference", 0) <= TOLERANCE]
     if different:
         sys.exit(f"results differ by more than {TOLERANCE}: {[r['what'] for r in different]}")

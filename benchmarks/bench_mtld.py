@@ -12,6 +12,8 @@ except ImportError:  # run as a file
     import _data
     import _report
 
+PEER = "lexicalrichness"
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Compare; exit with an error when a value differs."""
@@ -30,24 +32,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     theirs = [LexicalRichness(text).mtld(0.72) for text in texts]
     different = sum(a != b for a, b in zip(ours, theirs, strict=True))
     if different:
-        sys.exit(f"{different} of {len(texts)} values differ from lexicalrichness")
-    seconds = _report.fastest(
+        sys.exit(f"{different} of {len(texts)} values differ from {PEER}")
+    turns = _report.take_turns(
         {
-            "lexicalrichness": lambda: [LexicalRichness(text).mtld(0.72) for text in texts],
-            "instructmine": lambda: [mtld(text) for text in texts],
+            PEER: lambda: [LexicalRichness(text).mtld(0.72) for text in texts],
+            _report.OURS: lambda: [mtld(text) for text in texts],
         },
         given.rounds,
     )
     rows = [
-        {
-            "who": name,
-            "texts/s": round(len(texts) / took),
-            "speed": seconds["lexicalrichness"] / took,
-            "different values": 0,
-        }
-        for name, took in seconds.items()
+        {"who": name, "texts/s": round(len(texts) / took), "different values": 0}
+        for name, took in turns.median.items()
     ]
-    _report.show(f"MTLD of {len(texts)} texts, one thread", rows, given.out)
+    what = f"MTLD of {len(texts):,} texts"
+    equality = f"0 of {len(texts):,} values differ"
+    found = _report.compared(turns, what, PEER, equality=equality, packages=(PEER,))
+    _report.show(f"{what}, one thread", rows, given.out, [found])
 
 
 if __name__ == "__main__":

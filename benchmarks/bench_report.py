@@ -61,8 +61,8 @@ def store_random_vectors(decisions: Path, work: Path) -> None:
     Store(work).publish(recipe, ids, {indicator.columns[0].name: vectors}, {})
 
 
-def measure(pool: Path, folder: Path, columns: str) -> dict[str, Any]:
-    """Choose 1,000 rows of a pool, then build the report of it."""
+def measure(pool: Path, folder: Path, columns: str, size: int) -> dict[str, Any]:
+    """Choose rows of a pool, then build the report of it."""
     work = ["--workdir", str(folder / "work")]
     gold = folder / "gold.jsonl"
     scoring = run(
@@ -70,7 +70,7 @@ def measure(pool: Path, folder: Path, columns: str) -> dict[str, Any]:
             "select",
             str(pool),
             "--size",
-            "1000",
+            str(size),
             "--rule",
             "output_length:higher",
             "--indicators",
@@ -103,6 +103,7 @@ def main() -> None:
         "--pool", default="train/alpaca_data.json", help="file below --data; empty: none"
     )
     parser.add_argument("--rows", type=int, default=SYNTHETIC, help="of the synthetic pool")
+    parser.add_argument("--size", type=int, default=1000, help="rows to choose")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     results = {}
@@ -113,7 +114,7 @@ def main() -> None:
             pool, columns = options.data / options.pool, "length,mtld,embedding"
             if name == names[1]:
                 pool, columns = synthetic(folder / "pool.jsonl", options.rows), "length"
-            results[name] = measure(pool, folder, columns)
+            results[name] = measure(pool, folder, columns, options.size)
         print(f"{name}\n{'case':18} {'seconds':>9} {'CPU s':>9} {'peak MB':>9} {'page MB':>9}")
         for case, one in results[name].items():
             size = f"{one['page_mb']:9.2f}" if "page_mb" in one else ""

@@ -68,7 +68,7 @@ def command(step: str, rows: int, pool: Path, work: Path) -> list[str]:
     if step == "select":
         out = str(work / "gold.jsonl")
         size = str(max(1, rows // 100))
-        return [*main, "select", str(pool), "--size", size, "-o", out, *common]
+        return [*main, "select", str(pool), "--size", size, "--rule", "reward", "-o", out, *common]
     here = str(Path(__file__).resolve())
     return [sys.executable, here, "--step", step, "--pool", str(pool), "--work", str(work)]
 

@@ -2,14 +2,22 @@
 
 Made-up curves have new noise for every seed. Recorded ones are those of `benchmarks/curves/` and of
 `studies/size-curve/results/`: the losses of every seed and prompt, interpolated in the logarithm
-of the size. blend needs FLAML, `pip install 'instructmine[search]'`.
+of the size. blend needs FLAML, `pip install 'instructmine[search]'`. "flaml.tune.run" is FLAML as
+its documents have it: BlendSearch from the smallest size on, told the mean of three trainings and
+their cost, for as many sizes as its budget; it ends by that alone.
+
+The ratios are of the trainings until the best size that the search knew was within 1 % of the
+best, added up over the curves made to be searchable, once per seed; a search that never got there
+counts with all its trainings, and how often that was is said.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import math
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,6 +59,7 @@ def searchers() -> dict[str, Any]:
     return {
         "blend": Blend(),
         "blend, FLAML's own": Blend(ends=False, resolution=1.0),
+        "flaml.tune.run": FlamlItself(),
         "grid of 5": Grid(number=5),
         "grid of 8": Grid(number=8),
         "grid of 12": Grid(number=12),
@@ -86,8 +95,51 @@ def recorded() -> Iterator[tuple[str, Any]]:
                     yield f"{name}: {ranking}", SizeCurve(points)
 
 
-def measure(curve_of: Callable[[int], Any], searcher: Any, runs: int) -> dict[str, Any]:
-    """Return the means over so many seeds of searching a curve."""
+class FlamlItself:
+    """FLAML without us: `flaml.tune.run`, a number of sizes for a budget."""
+
+    budget = 24  # sizes
+
+    def replay(self, curve: Any, seed: int) -> Any:
+        """Search a curve; return what `instructmine.replay` returns of a search."""
+        import contextlib
+        import io
+
+        from flaml import tune
+        from flaml.tune.searcher.blendsearch import BlendSearch
+
+        from instructmine.replay import REACHED, Replay, interpolated
+
+        at, seeds = interpolated(curve), curve.points[0].seeds
+        lowest = min(one.loss for one in curve.eligible)
+        tried: list[tuple[float, int]] = []  # loss and size, one for every proposal
+
+        def train(config: dict[str, Any]) -> dict[str, float]:
+            size = int(config["size"])
+            outcomes = at([(size, number) for number in range(seeds)])
+            tried.append((float(np.mean([one.losses for one in outcomes])), size))
+            return {"loss": tried[-1][0], "cost": float(size)}
+
+        low, high = curve.sizes[0], curve.sizes[-1]
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            searcher = BlendSearch(
+                metric="loss", mode="min", space={"size": tune.lograndint(low, high + 1)},
+                low_cost_partial_config={"size": low}, cost_attr="cost", seed=seed,
+            )  # fmt: skip
+            tune.run(train, search_alg=searcher, num_samples=self.budget, verbose=0)
+        enough = (1 + REACHED) * lowest
+        first = next((n for n, (loss, _) in enumerate(tried, 1) if loss <= enough), None)
+        rows = np.cumsum([seeds * size for _, size in tried])
+        loss, size = min(tried)
+        return Replay(
+            trials=seeds * len(tried), rows=float(rows[-1]),
+            trials_to=first and seeds * first, rows_to=first and float(rows[first - 1]),
+            size=size, excess=loss / lowest - 1,
+        )  # fmt: skip
+
+
+def replays(curve_of: Callable[[int], Any], searcher: Any, runs: int) -> list[Any]:
+    """Search a curve with so many seeds."""
     from instructmine.contracts import SizeRange
     from instructmine.replay import replay
     from instructmine.searching import Limits
@@ -95,8 +147,17 @@ def measure(curve_of: Callable[[int], Any], searcher: Any, runs: int) -> dict[st
     found = []
     for seed in range(runs):
         curve = curve_of(seed)
+        if isinstance(searcher, FlamlItself):
+            found.append(searcher.replay(curve, seed))
+            continue
         sizes = SizeRange(curve.sizes[0], curve.sizes[-1], curve.points[0].seeds)
         found.append(replay(searcher, sizes, curve, seed=seed, limits=Limits()))
+    return found
+
+
+def measure(found: Sequence[Any]) -> dict[str, Any]:
+    """Return the medians over searches of one curve."""
+    runs = len(found)
     reached = [one for one in found if one.trials_to is not None]
     return {
         "within 1 %": f"{len(reached) / runs:.0%}",
@@ -112,22 +173,55 @@ def _median(values: Sequence[Any]) -> int | str:
     return round(float(np.median(values))) if values else "never"
 
 
+PEERS = {
+    "flaml.tune.run": (_report.SHIPPED, ("FLAML", "optuna")),
+    "grid of 8": (_report.PLAIN, ()),
+    "random, 8": (_report.PLAIN, ()),
+    "halving of 12": (_report.PLAIN, ()),
+}
+
+
+def comparisons(found: dict[tuple[str, str], list[Any]], names: Sequence[str]) -> list[Any]:
+    """Compare blend with the others by trainings until within 1 %, per seed over the curves."""
+    turns = _report.Turns()
+    share: dict[str, str] = {}
+    for who in ("blend", *PEERS):
+        per_curve = [found[name, who] for name in names]
+        for runs in zip(*per_curve, strict=True):  # of one seed
+            turns.add(who, sum(one.trials_to or one.trials for one in runs))
+        every = [one for runs in per_curve for one in runs]
+        share[who] = f"{sum(one.trials_to is not None for one in every) / len(every):.0%}"
+    runs = len(turns.seconds["blend"])
+    return [
+        _report.compared(
+            turns, f"searching {len(names)} curves, {runs} seeds", who, ours="blend", how=how,
+            quantity="trainings until within 1 %", packages=packages,
+            equality=f"within 1 % in {share['blend']} of the searches against {share[who]}",
+        )
+        for who, (how, packages) in PEERS.items()
+    ]  # fmt: skip
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Compare; exit with an error where BlendSearch misses what a grid finds."""
     options = _report.parser(main.__doc__ or "")
-    options.add_argument("--runs", type=int, default=30, help="seeds of every search")
+    options.add_argument("--runs", type=int, default=20, help="seeds of every search")
     given = options.parse_args(arguments)
+    warnings.simplefilter("ignore")
+    logging.disable()  # FLAML and optuna tell about every step
     curves: dict[str, Callable[[int], Any]] = {
         name: lambda seed, shape=shape: made_up(shape, seed) for name, shape in SMOOTH.items()
     }
     curves |= {name: lambda _, curve=curve: curve for name, curve in recorded()}
     rows = []
+    found: dict[tuple[str, str], list[Any]] = {}
     for name, curve_of in curves.items():
         for who, searcher in searchers().items():
-            rows.append({"curve": name, "who": who, **measure(curve_of, searcher, given.runs)})
-    _report.show(
-        "Searching for the size, medians over seeds, three trainings a size", rows, given.out
-    )
+            found[name, who] = replays(curve_of, searcher, given.runs)
+            rows.append({"curve": name, "who": who, **measure(found[name, who])})
+    title = "Searching for the size, medians over seeds, three trainings a size"
+    compared = comparisons(found, [name for name in curves if name not in HARD])
+    _report.show(title, rows, given.out, compared)
     lost = [
         r["curve"]
         for r in rows

@@ -35,29 +35,32 @@ def run(arguments: list[str]) -> dict[str, float]:
     }
 
 
-def command(pool: Path, work: Path, threads: int | None, *more: str) -> list[str]:
+def command(pool: Path, work: Path, threads: int | None, size: int) -> list[str]:
     """Return the command line of one case."""
     return [
-        sys.executable, "-m", "instructmine", "select", str(pool), "--size", "1000",
+        sys.executable, "-m", "instructmine", "select", str(pool), "--size", str(size),
         "-o", str(work / "gold.jsonl"), "--workdir", str(work),
-        *(["--threads", str(threads)] if threads else []), *more,
+        *(["--threads", str(threads)] if threads else []),
     ]  # fmt: skip
 
 
-def measure(pool: Path, threads: int | None) -> dict[str, Any]:
+def measure(pool: Path, rows: int | None, threads: int | None, size: int) -> dict[str, Any]:
     """Measure cold, warm and grown on one pool, and the start of the command line."""
-    records = json.loads(pool.read_text(encoding="utf-8"))
+    records = json.loads(pool.read_text(encoding="utf-8"))[:rows]
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        cases = {"cold": run(command(pool, work, threads))}
-        cases["warm"] = run(command(pool, work, threads))
+        if rows is not None:
+            pool = work / pool.name
+            pool.write_text(json.dumps(records), encoding="utf-8")
+        cases = {"cold": run(command(pool, work, threads, size))}
+        cases["warm"] = run(command(pool, work, threads, size))
         grown = work / "grown.json"
         more = [
             {**record, "instruction": f"{record['instruction']} (Answer in full.)"}
             for record in records[: len(records) // 100]
         ]
         grown.write_text(json.dumps(records + more), encoding="utf-8")
-        cases["grown by 1 %"] = run(command(grown, work, threads))
+        cases["grown by 1 %"] = run(command(grown, work, threads, size))
     cases["--help"] = run([sys.executable, "-m", "instructmine", "--help"])
     return {"pool": pool.name, "rows": len(records), "threads": threads, "cases": cases}
 
@@ -67,12 +70,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--pool", default="train/alpaca_data.json", help="file below --data")
+    parser.add_argument("--rows", type=int, help="so many rows of the file")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--size", type=int, default=1000, help="rows to choose")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    result = measure(options.data / options.pool, options.threads)
+    result = measure(options.data / options.pool, options.rows, options.threads, options.size)
     cold = result["cases"]["cold"]["seconds"]
-    print(f"{result['pool']}, {result['rows']:,} rows, starter profile, --size 1000")
+    print(f"{result['pool']}, {result['rows']:,} rows, starter profile, --size {options.size}")
     print(f"{'case':14} {'seconds':>9} {'CPU s':>9} {'peak MB':>9} {'of cold':>9}")
     for name, case in result["cases"].items():
         print(

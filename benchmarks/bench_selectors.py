@@ -1,7 +1,7 @@
 """K-means, k-center and facility location against other libraries: objective, seconds, memory.
 
-apricot-select and pyversity are no dependencies: install them beside the package to have them
-in the table.
+apricot-select and pyversity are no dependencies; `make bench` installs them into an environment of
+its own. pyversity maximises a concave relative of our objective, so its value of ours is lower.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 try:
@@ -152,7 +151,11 @@ def location_ours_64(rows: int, width: int, picks: int) -> Measured:
 
 
 def location_apricot(rows: int, width: int, picks: int) -> Measured:
-    """Measure apricot's lazy greedy on the dense matrix it needs; compilation is not counted."""
+    """Measure apricot's lazy greedy on the dense matrix it needs.
+
+    It compiles its gains anew for every fit, about a second, which its users wait for too; what
+    compiles once is not counted.
+    """
     import numpy as np
     from apricot import FacilityLocationSelection
 
@@ -182,52 +185,81 @@ def location_pyversity(rows: int, width: int, picks: int) -> Measured:
     return coverage(vectors, found.indices), seconds
 
 
-def compare(title: str, size: tuple[int, int, int], contenders: dict[str, Any], rounds: int) -> Any:
-    """Return one row per contender."""
-    base = _report.isolated(idle, *size)[2]
-    best: dict[str, dict[str, Any]] = {}
-    for _ in range(rounds):
-        for name, run in list(contenders.items()):
-            try:
-                objective, seconds, peak = _report.isolated(run, *size)
-            except ImportError as error:
-                print(f"{name} is left out: {error}", file=sys.stderr)
-                del contenders[name]
-                continue
-            row = best.setdefault(name, {"task": title, "who": name, "cpu seconds": seconds})
-            row["cpu seconds"] = min(seconds, row["cpu seconds"])
-            row["objective"] = objective
-            row["MiB above the vectors"] = round(peak - base)
-    return list(best.values())
+TASKS: dict[str, tuple[int, int, dict[str, Any]]] = {
+    "K-means": (
+        20_000, 100,
+        {_report.OURS: kmeans_ours, "faiss": kmeans_faiss, "scikit-learn": kmeans_sklearn},
+    ),
+    "k-center": (20_000, 1000, {_report.OURS: kcenter_ours, "numpy loop": kcenter_plain}),
+    "facility location": (
+        6_000, 300,
+        {
+            _report.OURS: location_ours,
+            "instructmine, 64 MiB": location_ours_64,
+            "apricot": location_apricot,
+            "pyversity": location_pyversity,
+        },
+    ),
+}  # fmt: skip
+PEERS = {  # label, packages, how it was run
+    "faiss": ("faiss Kmeans", ("faiss-cpu",), _report.SHIPPED),
+    "scikit-learn": ("scikit-learn KMeans", ("scikit-learn",), _report.SHIPPED),
+    "numpy loop": ("numpy loop", ("numpy",), _report.PLAIN),
+    "apricot": ("apricot, lazy greedy, dense", ("apricot-select",), _report.SHIPPED),
+    "pyversity": ("pyversity, cover", ("pyversity",), _report.SHIPPED),
+}
+WIDTH = 384
+
+
+def bench(task: str, scale: float, rounds: int) -> tuple[list[Any], list[Any], dict[str, str]]:
+    """Return a task's rows, its comparisons and who is missing."""
+    full_rows, full_picks, contenders = TASKS[task]
+    rows, picks = max(500, int(full_rows * scale)), max(10, int(full_picks * scale))
+    base = _report.isolated(idle, rows, WIDTH, picks)[2]
+    found = _report.isolated_turns(contenders, (rows, WIDTH, picks), rounds)
+    what = f"{task}, {rows:,} rows, {picks:,} picks"
+    table = [
+        {
+            "task": what, "who": name, "cpu seconds": found.turns.median[name],
+            "objective": objective, "MiB above the vectors": round(found.peaks[name] - base),
+        }
+        for name, objective in found.results.items()
+    ]  # fmt: skip
+    own = found.results[_report.OURS]
+    comparisons = []
+    for name, objective in found.results.items():
+        if name in PEERS:
+            label, packages, how = PEERS[name]
+            better = "higher" if task == "facility location" else "lower"
+            equality = f"objective {own / objective:.5f} of theirs, {better} is better"
+            comparisons.append(
+                _report.compared(
+                    found.turns, what, name, label=label, equality=equality, how=how,
+                    packages=packages,
+                )
+            )  # fmt: skip
+    return table, comparisons, found.missing
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Compare; exit with an error when our objective is worse than it should be."""
     options = _report.parser(main.__doc__ or "")
+    options.set_defaults(rounds=3)
     options.add_argument("--scale", type=float, default=1.0, help="1 for the full sizes")
     given = options.parse_args(arguments)
-    out: Path | None = given.out
-
-    def size(rows: int, picks: int) -> tuple[int, int, int]:
-        return max(500, int(rows * given.scale)), 384, max(10, int(picks * given.scale))
-
-    kmeans = {"instructmine": kmeans_ours, "faiss": kmeans_faiss, "scikit-learn": kmeans_sklearn}
-    center = {"instructmine": kcenter_ours, "numpy loop": kcenter_plain}
-    location = {
-        "instructmine": location_ours,
-        "instructmine, 64 MiB": location_ours_64,
-        "apricot (dense)": location_apricot,
-        "pyversity cover": location_pyversity,
-    }
-    rows = compare("K-means, 20k rows, 100 clusters", size(20_000, 100), kmeans, given.rounds)
-    rows += compare("k-center, 20k rows, 1,000 picks", size(20_000, 1000), center, given.rounds)
-    rows += compare("facility location, 6k rows, 300", size(6_000, 300), location, given.rounds)
-    _report.show("Selectors on vectors of 384, one thread", rows, out)
+    rows: list[Any] = []
+    comparisons: list[Any] = []
+    missing: dict[str, str] = {}
+    for task in TASKS:
+        table, compared, absent = bench(task, given.scale, given.rounds)
+        rows, comparisons, missing = rows + table, comparisons + compared, missing | absent
+    title = f"Selectors on vectors of {WIDTH}, one thread"
+    _report.show(title, rows, given.out, comparisons, missing)
     found = {(row["task"].split(",")[0], row["who"]): row["objective"] for row in rows}
-    if found["k-center", "instructmine"] > 1.001 * found["k-center", "numpy loop"]:
+    if found["k-center", _report.OURS] > 1.001 * found["k-center", "numpy loop"]:
         sys.exit("the k-center walk is not the plain one")
-    dense = found.get(("facility location", "apricot (dense)"))
-    if dense and found["facility location", "instructmine"] < 0.99999 * dense:
+    dense = found.get(("facility location", "apricot"))
+    if dense and found["facility location", _report.OURS] < 0.99999 * dense:
         sys.exit("the facility location choice is worse than apricot's")
 
 

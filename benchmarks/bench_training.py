@@ -116,7 +116,7 @@ class Contenders:
     def trainer(self, steps: int | None = None) -> None:
         """transformers.Trainer, batches of 8 with accumulation."""
         import torch
-        from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
+        from transformers import AutoModelForCausalLM, PrinterCallback, Trainer, TrainingArguments
 
         model = AutoModelForCausalLM.from_pretrained(self.base.folder(), dtype="float32")
         arguments = TrainingArguments(
@@ -137,7 +137,9 @@ class Contenders:
             def _get_train_sampler(self, *_: Any) -> None:
                 return None  # in file order: the loss of the first step is compared elsewhere
 
-        Plain(model=model, args=arguments, train_dataset=self.rows, data_collator=collate).train()
+        made = Plain(model=model, args=arguments, train_dataset=self.rows, data_collator=collate)
+        made.remove_callback(PrinterCallback)  # prints a line into our table
+        made.train()
 
     @staticmethod
     def _padded(rows: Sequence[Any]) -> tuple[Any, Any]:
@@ -158,10 +160,11 @@ class Contenders:
         return torch.autocast("cpu", torch.bfloat16) if bf16 else contextlib.nullcontext()
 
 
-def bench_loops(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Tokens per CPU second of the three, in both precisions."""
+def bench_loops(options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[Any]]:
+    """Tokens per CPU second of the three, in both precisions; and the comparisons."""
     pool = examples(options.shared, options.rows)
-    table = []
+    table: list[dict[str, Any]] = []
+    comparisons: list[Any] = []
     for precision in ("float32", "bfloat16"):
         made = Contenders(pool, options.batch, precision)
         made.ours(steps=1)
@@ -169,14 +172,25 @@ def bench_loops(options: argparse.Namespace) -> list[dict[str, Any]]:
         difference = abs(made.losses["instructmine"] - made.losses["bare loop"])
         if difference > (1e-5 if precision == "float32" else 1e-2):
             sys.exit(f"the first loss differs from the bare loop's by {difference} ({precision})")
-        seconds = _report.fastest(
+        turns = _report.take_turns(
             {
                 "instructmine": made.ours,
                 "bare loop": made.bare,
                 "transformers Trainer": made.trainer,
             },
             options.rounds,
-        )  # fmt: skip
+        )
+        seconds = turns.median
+        comparisons += [
+            _report.compared(
+                turns, f"one epoch over {len(pool)} examples, {precision}", who, how=how,
+                equality=equality, packages=("transformers", "torch"),
+            )
+            for who, how, equality in (
+                ("bare loop", _report.PLAIN, f"the first loss differs by {difference:.0e}"),
+                ("transformers Trainer", _report.SHIPPED, "the same ids, labels and batch size"),
+            )
+        ]  # fmt: skip
         table += [
             {
                 "who": who,
@@ -187,7 +201,7 @@ def bench_loops(options: argparse.Namespace) -> list[dict[str, Any]]:
             }
             for who, took in seconds.items()
         ]
-    return table
+    return table, comparisons
 
 
 def bench_trials(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -231,8 +245,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     made.add_argument("--batch", type=int, default=32, help="effective batch")
     made.add_argument("--trials", type=int, default=4)
     options = made.parse_args(arguments)
-    loops = bench_loops(options)
-    _report.show(f"One epoch over {options.rows} examples, one thread", loops, options.out)
+    loops, comparisons = bench_loops(options)
+    title = f"One epoch over {options.rows} examples, one thread"
+    _report.show(title, loops, options.out, comparisons)
+    if not options.trials:
+        return
     side = options.out.with_name(f"{options.out.stem}-trials.json") if options.out else None
     _report.show("Trials of the starter LM, one thread each", bench_trials(options), side)
 
