@@ -127,7 +127,7 @@ class LinearRule:
     def formula(self) -> str:
         """The rule in one line."""
         terms = " ".join(f"{b:+.6g}·{name}" for name, b in self.coefficients.items())
-        gates = "".join(f", {one}" for one in self.gates)
+        gates = f", of rows with {' and '.join(map(str, self.gates))}" if self.gates else ""
         return f"log loss = {self.intercept:.6g} {terms}{gates}"
 
     def explain(self) -> str:
