@@ -20,12 +20,13 @@ from pathlib import Path
 import instructmine as im
 
 HERE = Path(os.path.relpath(Path(__file__).parent))  # no path of one machine in a manifest
-sys.path.insert(0, str(HERE.parent))
+STUDIES = Path(os.path.relpath(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(STUDIES))
 import material  # noqa: E402
 from kept import keep, restore  # noqa: E402
 
 SETTINGS = ("sft.epochs=1", "sft.batch_size=16", "sft.max_length=512")
-UNGATED = HERE.parent / "starter-rule/results/rules/all-log.json"  # the rule that ships with a gate
+UNGATED = STUDIES / "starter-rule/results/rules/all-log.json"  # the rule that ships with a gate
 SEEDS = 3
 PROMPTS = 80  # of each eval set
 MAIN = (

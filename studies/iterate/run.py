@@ -23,7 +23,8 @@ import instructmine as im
 
 HERE = Path(os.path.relpath(Path(__file__).parent))  # no path of one machine in a manifest
 RESULTS = HERE / "results"
-sys.path.insert(0, str(HERE.parent))
+STUDIES = Path(os.path.relpath(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(STUDIES))
 import material  # noqa: E402
 from kept import keep, restore  # noqa: E402
 
