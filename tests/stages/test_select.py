@@ -143,6 +143,8 @@ def test_a_rule_brings_its_own_gates(pool, tmp_path):
     same = im.select(pool, size=5, gate=["mtld>20"], **RULE).decisions.to_pandas()
     assert decided.reason.tolist() == same.reason.tolist()
     assert decided.reason.str.startswith("gated: not mtld>20").any()
+    drawn = im.select(pool, size=5, rule=str(path), selector="random")
+    assert "gated" not in drawn.reasons  # the rule says what a row is worth; it does not choose
     path.write_text(json.dumps(rule | {"gates": ["mtld is fine"]}))
     with pytest.raises(InstructmineError, match="gated.json is no rule: cannot read the gate"):
         im.select(pool, size=5, rule=str(path))

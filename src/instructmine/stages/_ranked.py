@@ -36,9 +36,8 @@ class Strategy:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Score columns that rule, gates and selector read."""
-        read = (*(self.rule.columns if self.rule else ()), *(one.column for one in self.gates))
-        return (*read, *self.selector.columns)
+        """Score columns that rule and selector read."""
+        return (*(self.rule.reads if self.rule else ()), *self.selector.columns)
 
     @property
     def gates(self) -> tuple[Gate, ...]:
