@@ -1,6 +1,6 @@
 """What `make bench` runs, in order, and with which sizes.
 
-The full sizes take about 25 minutes on two idle cores, the quick ones a few: they show that
+The full sizes take about 20 minutes on two idle cores, the quick ones a few: they show that
 everything runs, and their figures mean nothing.
 """
 

@@ -123,6 +123,22 @@ def _comparisons(runs: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
+def short_table(comparisons: Sequence[dict[str, Any]]) -> str:
+    """Return the table of the documentation: ratios without seconds and versions."""
+    rows = ["| what | against | ours / theirs | checked first |", "|---|---|---|---|"]
+    for one in comparisons:
+        ratio = one["ratio"]
+        unit = "" if one["quantity"] == "CPU seconds" else f" {one['quantity']}"
+        cells = (
+            one["what"],
+            f"{one['against']} ({one['how']})",
+            f"**{ratio['median']:.3g}** ({ratio['least']:.3g}–{ratio['most']:.3g}){unit}",
+            one["equality"],
+        )
+        rows.append("| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |")
+    return "\n".join(rows)
+
+
 def _versions_text(packages: dict[str, str]) -> str:
     text = ", ".join(f"{name} {version}" for name, version in packages.items())
     return f" ({text})" if text else ""

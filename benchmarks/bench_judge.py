@@ -28,6 +28,11 @@ except ImportError:  # run as a file
     import _report
 
 
+class _Listener(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # at the usual 5 the sixth of many at once tries again a second later
+
+
 class Server:
     """A judge that prefers the answer whose text is the longer, after a fixed latency."""
 
@@ -54,8 +59,7 @@ class Server:
                 head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: "
                 self.wfile.write(f"{head}{len(payload)}\r\n\r\n".encode() + payload)
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
+        self._http = _Listener(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._http.server_port}/v1"
         threading.Thread(target=self._http.serve_forever, daemon=True).start()
 

@@ -17,6 +17,9 @@ Reader = Callable[[Path], Iterator[Pair]]
 SOURCES = ("alpaca", "dolly", "lima_stackexchange", "lima_wikihow", "t0", "gsm8k", "roleplay")
 UNSEEN = ("codealpaca", "toolformer", "rasbt")
 MOST = 3000  # rows of one source
+EVALS = ("self_instruct", "mt_bench", "alpaca_demo", "oasst")  # of the studies of evidence
+EVAL_PROMPTS = 80  # of each
+UNGATED = Path("studies/starter-rule/results/rules/all-log.json")  # the rule that ships with a gate
 T0_HELD_BACK = 10  # the starter LM never saw every tenth T0 template (training/common.py)
 
 
@@ -34,6 +37,30 @@ def build(shared: Path, folder: Path) -> None:
         write(folder / f"{name}.jsonl", rows)
     write(folder / "target.jsonl", target)
     write(folder / "mtbench.jsonl", mt_bench(shared))
+
+
+def build_evidence(shared: Path, folder: Path) -> None:
+    """Write what the studies of evidence need under `folder`: pools, eval sets, a target.
+
+    They have all of it in common, so that none trains what another has trained.
+    """
+    build(shared, folder / "rule-study")
+    own, target = self_instruct(shared)
+    sets = {
+        "self_instruct": own["report"],
+        "mt_bench": mt_bench(shared),
+        "alpaca_demo": alpaca_demo(shared, EVAL_PROMPTS),
+        "oasst": oasst(shared, EVAL_PROMPTS),
+    }
+    for name in EVALS:
+        write(folder / f"{name}.jsonl", sets[name])
+    write(folder / "target.jsonl", target)
+    write(folder / "alpaca/alpaca.jsonl", sorted(set(source("alpaca", shared)), key=order))
+
+
+def pool(name: str, folder: Path) -> list[Path]:
+    """Return the files of the pool `mixture` or `alpaca` under a built folder."""
+    return sorted((folder / ("alpaca" if name == "alpaca" else "rule-study/pool")).glob("*.jsonl"))
 
 
 def source(name: str, shared: Path) -> Iterator[Pair]:

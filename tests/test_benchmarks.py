@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import __main__ as suite  # noqa: E402
-from benchmarks import _report, _suite, _summary, bench_gpu  # noqa: E402
+from benchmarks import _report, _suite, _summary, bench_gpu, record  # noqa: E402
 
 
 def test_a_ratio_is_the_median_over_rounds_with_its_ends():
@@ -33,6 +33,10 @@ def test_contenders_take_turns_and_another_begins_each_round():
 def test_every_benchmark_is_in_the_suite():
     scripts = {path.stem.removeprefix("bench_") for path in ROOT.glob("benchmarks/bench_*.py")}
     assert {part.name for part in _suite.SUITE} == scripts
+
+
+def test_the_documentation_shows_what_is_recorded():
+    assert record.table() in (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture

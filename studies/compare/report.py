@@ -18,6 +18,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pyarrow.parquet as pq
 import run
+from run import material
 
 RESULTS = Path(__file__).parent / "results"
 Row = dict[str, Any]
@@ -48,7 +49,7 @@ def main() -> None:
 def named(row: Row) -> Row:
     """Give the one rule that was named by its file a name to read."""
     return row | {
-        "strategy": row["strategy"].replace(f"rule:{run.UNGATED}", "rule without its gate")
+        "strategy": row["strategy"].replace(f"rule:{material.UNGATED}", "rule without its gate")
     }
 
 

@@ -6,7 +6,7 @@ First: hard instructions found per round, for several α, without diversity, wit
 without iteration, and in random batches of the same number of judge calls. Then: the starter LM
 trained on 5, 10, 15 and 20 % of the pool by the hard set, at random and by the rule, beside the
 full pool. Stop it and run it again: answers, verdicts, rounds and trainings are kept in the scratch
-folder, and trainings as text in `results/trained.parquet`. `--only mixture-found` does one part.
+folder, and trainings as text in `studies/trained.parquet`. `--only mixture-found` does one part.
 `report.py` makes tables and plots of `results/`.
 """
 
@@ -45,35 +45,19 @@ def main() -> None:
     """Build the data, then run the parts asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="public data")
-    parser.add_argument("--scratch", type=Path, default=Path(".scratch/iterate"))
+    parser.add_argument("--scratch", type=Path, default=Path(".scratch/evidence"))
     parser.add_argument("--workers", type=int, default=2, help="trainings at the same time")
     parser.add_argument("--rule", default="starter", help="the rule that `rule` stands for")
     parser.add_argument("--only", nargs="*", help="names of parts, or how they begin")
     options = parser.parse_args()
     folder = options.scratch / "data"
-    build(options.shared, folder)
-    restore(RESULTS, options.scratch / "work")
+    material.build_evidence(options.shared, folder)
+    restore(STUDIES, options.scratch / "work")
     for pool in ("mixture", "alpaca"):
         for part, run in (("found", found), ("trained", trained)):
             if not options.only or f"{pool}-{part}".startswith(tuple(options.only)):
                 print(f"── {pool}-{part}", flush=True)
                 run(pool, folder, options)
-
-
-def build(shared: Path, folder: Path) -> None:
-    """Write pools and eval sets under `folder`."""
-    material.build(shared, folder / "rule-study")
-    evals, _ = material.self_instruct(shared)
-    material.write(folder / "self_instruct.jsonl", evals["report"])
-    material.write(folder / "mt_bench.jsonl", material.mt_bench(shared))
-    material.write(folder / "oasst.jsonl", material.oasst(shared, 80))
-    alpaca = sorted(set(material.source("alpaca", shared)), key=material.order)
-    material.write(folder / "alpaca/alpaca.jsonl", alpaca)
-
-
-def files(pool: str, folder: Path) -> list[Path]:
-    """The pool's files."""
-    return sorted((folder / ("alpaca" if pool == "alpaca" else "rule-study/pool")).glob("*.jsonl"))
 
 
 def found(pool: str, folder: Path, options: argparse.Namespace) -> None:
@@ -96,13 +80,12 @@ def trained(pool: str, folder: Path, options: argparse.Namespace) -> None:
     """Train on shares of the pool, chosen in three ways, and on all of it."""
     chosen = options.scratch / f"{pool}-hard.jsonl"
     result = iterate(pool, folder, options, "reward", seed=0, fraction=SHARES[-1], out=chosen)
-    rows = result.manifest["selection"]["pool_rows"]
-    names = ("self_instruct", "mt_bench", "oasst")
+    rows = result.manifest["selection"]["pool_rows"]  # sizes that the size curve has too
     try:
         compared = im.compare(
-            files(pool, folder),
+            material.pool(pool, folder),
             base_model="starter",
-            eval=[folder / f"{name}.jsonl" for name in names],
+            eval=[folder / f"{name}.jsonl" for name in material.EVALS],
             size=[round(share * rows) for share in SHARES],
             strategies=["rule", "full", str(chosen)],
             rule=options.rule,
@@ -116,7 +99,7 @@ def trained(pool: str, folder: Path, options: argparse.Namespace) -> None:
             out=RESULTS / f"{pool}-trained.parquet",
         )
     finally:
-        keep(options.scratch / "work", RESULTS)
+        keep(options.scratch / "work", STUDIES)
     assert isinstance(compared, im.Comparison)
     print(*compared.explain(), sep="\n", flush=True)
 
@@ -129,12 +112,12 @@ def iterate(
     **changed: Any,  # noqa: ANN401
 ) -> im.Iteration:
     """Run the rounds with the study's settings, some of them changed."""
-    evals = [folder / f"{name}.jsonl" for name in ("self_instruct", "mt_bench", "oasst")]
+    evals = [folder / f"{name}.jsonl" for name in material.EVALS]
     settings: dict[str, Any] = {
         "rounds": ROUNDS, "most_rounds": ROUNDS, "holdout": 400, "max_new_tokens": 128,
     }  # fmt: skip
     result = im.iterate(
-        files(pool, folder),
+        material.pool(pool, folder),
         base_model="starter",
         judge=judge,
         decontaminate=evals,

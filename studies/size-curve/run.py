@@ -2,12 +2,11 @@
 
     python studies/size-curve/run.py --shared ../shared --workers 2
 
-Trains the starter LM on ten sizes from 128 rows to all of Alpaca, each nearly twice the one before,
-ranked by the profile's rule and drawn at random (a draw with each of three seeds), for one epoch
-and for a fixed number of steps; then lets BlendSearch look for the size. Stop it and run it again:
-trainings are kept, in the scratch folder and, as text, in `results/trained.parquet`. `--only
-epochs` does one part, `--small` the like on 120 rows in minutes, to see that they run. `report.py`
-makes tables and plots.
+Trains the starter LM on twelve sizes from 128 rows to all of Alpaca, ranked by a rule and drawn at
+random (a draw with each of three seeds), for one epoch and for a fixed number of steps; then lets
+BlendSearch look for the size. Stop it and run it again: trainings are kept, in the scratch folder
+and, as text, in `studies/trained.parquet`. `--only epochs` does one part, `--small` the like on 120
+rows in minutes, to see that they run. `report.py` makes tables and plots.
 """
 
 from __future__ import annotations
@@ -29,13 +28,15 @@ from kept import keep, restore  # noqa: E402
 
 SETTINGS = ("sft.epochs=1", "sft.batch_size=16", "sft.max_length=512")
 SEEDS = 3
+SIZES = (128, 250, 500, 1000, 2000, 4000)
+SHARES = (0.05, 0.10, 0.15, 0.20, 0.50, 1.0)  # of the pool; up to .2 those of studies/iterate
 SMALL, SMALL_EVAL = 120, 20  # rows of the pool and of each eval set with --small
 WHOLE = -1  # stands for all rows that can be trained on
 
 
 @dataclass(frozen=True)
 class Part:
-    """One search. number: sizes of the grid. steps: fixes them for all sizes."""
+    """One search. number: sizes of the grid, in equal ratios. steps: fixes them for all sizes."""
 
     name: str
     minimum: int
@@ -48,11 +49,11 @@ class Part:
 
 
 PARTS = (
-    Part("epochs", 128, WHOLE, 10),
+    Part("epochs", 128, WHOLE),
     Part("blend", 512, 10_000, searcher="blend", compare=()),
     Part("blend-flaml", 512, 10_000, searcher="blend", compare=(),
          settings=("blend.ends=false", "blend.resolution=1")),
-    Part("steps", 128, 8192, 4, steps=512),
+    Part("steps", 128, 4096, 4, steps=256),
 )  # fmt: skip
 SMALL_PARTS = (
     Part("epochs", 8, WHOLE, 4),
@@ -65,37 +66,32 @@ def main() -> None:
     """Build the data, then run the parts asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="public data")
-    parser.add_argument("--scratch", type=Path, default=Path(".scratch/size-curve"))
+    parser.add_argument("--scratch", type=Path, default=Path(".scratch/evidence"))
     parser.add_argument("--workers", type=int, default=2, help="trainings at the same time")
-    parser.add_argument("--rule", help="another rule than the profile's")
+    parser.add_argument(
+        "--rule", default=str(material.UNGATED), help="what ranks; a gate would leave rows out"
+    )
     parser.add_argument("--small", action="store_true", help="few rows and sizes")
     parser.add_argument("--only", nargs="*", help="names of parts")
     options = parser.parse_args()
-    scratch = options.scratch / ("small" if options.small else "full")
+    scratch = options.scratch / "small" if options.small else options.scratch
     results = scratch / "results" if options.small else HERE / "results"
     results.mkdir(parents=True, exist_ok=True)
-    build(options.shared, scratch / "data", small=options.small)
-    restore(results, scratch / "work")
+    material.build_evidence(options.shared, scratch / "data")
+    if options.small:
+        shorten(scratch / "data")
+    restore(results if options.small else STUDIES, scratch / "work")
     for part in SMALL_PARTS if options.small else PARTS:
         if not options.only or part.name in options.only:
             run_part(part, scratch, results, options)
 
 
-def build(shared: Path, folder: Path, *, small: bool) -> None:
-    """Write Alpaca, the set to search by, and those to report on.
-
-    The 80 prompts that the starter rule is fitted on are in none of them.
-    """
-    evals, rest = material.self_instruct(shared)
-    sets = {
-        "self_instruct": evals["report"],
-        "self_instruct_rest": rest,
-        "mt_bench": material.mt_bench(shared),
-    }
-    for name, pairs in sets.items():
-        material.write(folder / f"{name}.jsonl", pairs[: SMALL_EVAL if small else None])
-    alpaca = sorted(set(material.source("alpaca", shared)), key=material.order)
-    material.write(folder / "alpaca.jsonl", alpaca[: SMALL if small else None])
+def shorten(data: Path) -> None:
+    """Leave a few rows of the pool and of each eval set."""
+    (pool,) = material.pool("alpaca", data)
+    for path, most in ((pool, SMALL), *((data / f"{n}.jsonl", SMALL_EVAL) for n in material.EVALS)):
+        rows = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        path.write_text("".join(rows[:most]), encoding="utf-8")
 
 
 def run_part(part: Part, scratch: Path, results: Path, options: argparse.Namespace) -> None:
@@ -107,12 +103,14 @@ def run_part(part: Part, scratch: Path, results: Path, options: argparse.Namespa
     maximum = part.maximum
     if maximum == WHOLE:
         maximum = usable(data, scratch, options.rule)
+        if not part.number:
+            settings.append("grid.sizes=" + ",".join(map(str, sizes(data, maximum))))
     try:
         found = im.search(
-            data / "alpaca.jsonl",
+            material.pool("alpaca", data),
             base_model="starter",
-            eval=data / "self_instruct.jsonl",
-            report_eval=[data / "self_instruct_rest.jsonl", data / "mt_bench.jsonl"],
+            eval=data / f"{material.EVALS[0]}.jsonl",
+            report_eval=[data / f"{name}.jsonl" for name in material.EVALS[1:]],
             out=results / f"{part.name}.json",
             minimum=part.minimum,
             maximum=maximum,
@@ -130,18 +128,26 @@ def run_part(part: Part, scratch: Path, results: Path, options: argparse.Namespa
             device="cpu",
         )
     finally:
-        keep(scratch / "work", results)
+        keep(scratch / "work", results if options.small else STUDIES)
     assert isinstance(found, im.SizeSearch)
     keep_curves(found, results / f"{part.name}.curves.json")
     print(*found.explain(), sep="\n", flush=True)
 
 
+def sizes(data: Path, usable: int) -> list[int]:
+    """Return the sizes of the curve; a share is one of all rows, the whole of the usable ones."""
+    (pool,) = material.pool("alpaca", data)
+    with pool.open("rb") as lines:
+        rows = sum(1 for _ in lines)
+    return [*SIZES, *(min(round(share * rows), usable) for share in SHARES)]
+
+
 def usable(data: Path, scratch: Path, rule: str | None) -> int:
     """Return how many rows can be trained on: no copies, none of an eval set or unscorable."""
-    evals = [path for path in sorted(data.glob("*.jsonl")) if path.name != "alpaca.jsonl"]
     chosen = im.select(
-        data / "alpaca.jsonl", fraction=1.0, rule=rule, decontaminate=evals,
-        workdir=scratch / "work",
+        material.pool("alpaca", data), fraction=1.0, rule=rule,
+        decontaminate=[data / f"{name}.jsonl" for name in material.EVALS],
+        workdir=scratch / "work", threads=1, device="cpu",
     )  # fmt: skip
     assert isinstance(chosen, im.Selection)
     return len(chosen)

@@ -22,6 +22,13 @@ def test_grid_is_even_in_the_logarithm_and_holds_both_ends():
     assert run(Grid(number=99).open(SizeRange(3, 6), seed=0), convex) == [3, 4, 5, 6]
 
 
+def test_grid_takes_sizes_of_ones_own_and_refuses_those_outside():
+    own = load_profile("starter", ["grid.sizes=4000,600,4000"]).searcher("grid")
+    assert run(own.open(WIDE, seed=0), convex) == [600, 4000]
+    with pytest.raises(UsageError, match=r"grid.sizes holds 4,000, which is not between 512 and 9"):
+        own.open(SizeRange(512, 999), seed=0)
+
+
 def test_random_is_log_uniform_and_a_longer_draw_begins_with_the_shorter():
     drawn = run(RandomSizes(number=1000).open(WIDE, seed=0), convex, most=2000)
     assert len(set(drawn)) == 1000
