@@ -151,7 +151,9 @@ def test_the_gpu_benchmark_runs_with_tiny_shapes(tmp_path, capsys):
     rows = json.loads(out.read_text(encoding="utf-8"))["rows"]
     assert [row["what"] for row in rows] == list(bench_gpu.TASKS)
     assert all(row["tokens/s"] > 0 and 0 <= row["padding"] < 1 for row in rows)
-    assert [path.name for path in tmp_path.iterdir()] == ["gpu.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["gpu-vectors.json", "gpu.json"]
+    vectors = json.loads((tmp_path / "gpu-vectors.json").read_text(encoding="utf-8"))["rows"]
+    assert {"instructmine on the device", "instructmine on the CPU"} <= {v["who"] for v in vectors}
 
 
 def test_without_a_gpu_it_says_so(capsys, monkeypatch):

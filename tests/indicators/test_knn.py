@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,6 +11,7 @@ from instructmine.contracts import Batch, Column, Context, Earlier, Indicator
 from instructmine.errors import UsageError
 from instructmine.indicators import knn
 from instructmine.indicators.knn import Knn, grown, neighbour_distances
+from instructmine.models import nearest
 
 
 class Vectors(Indicator):
@@ -224,3 +226,52 @@ def test_a_part_that_does_not_serve_is_left_aside(case):
     expected = scored(vectors)
     for name, found in scored(vectors, Earlier(rows, values)).items():
         np.testing.assert_array_equal(found, expected[name])
+
+
+def torch_index(vectors, queries):
+    return nearest.DeviceIndex(
+        vectors, torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    )
+
+
+@pytest.mark.parametrize("spread", [0.5, 1e-4])
+def test_a_search_by_torch_gives_the_same_values(monkeypatch, spread):
+    monkeypatch.setattr(nearest, "_PAIRS", 70 * 600)  # several blocks, the last one short
+    vectors = clustered(600, 24, spread=spread)
+    vectors[50:60] = vectors[40]
+    expected = neighbour_distances(vectors, 6)
+    np.testing.assert_array_equal(neighbour_distances(vectors, 6, torch_index), expected)
+    known = neighbour_distances(vectors[:580], 6)
+    np.testing.assert_array_equal(grown(vectors, np.arange(580), known, torch_index), expected)
+
+
+def test_tf32_is_off_while_searching_and_back_afterwards(monkeypatch):
+    multiply, used = torch.addmm, []
+
+    def addmm(*arguments, **options):
+        used.append(torch.get_float32_matmul_precision())
+        return multiply(*arguments, **options)
+
+    monkeypatch.setattr(torch, "addmm", addmm)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        torch_index(clustered(9, 4), 9).search(clustered(9, 4), 2)
+        assert (used, torch.get_float32_matmul_precision()) == (["highest"], "high")
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.parametrize("device,pairs,asked", [
+    ("auto", 1, True), ("cuda:7", 1, True), ("cpu", 1, False), ("auto", 10**9, False),
+])  # fmt: skip
+def test_a_gpu_is_looked_for_where_it_would_pay(monkeypatch, device, pairs, asked):
+    looked = []
+    monkeypatch.setattr(knn, "_GPU_PAIRS", pairs)
+    monkeypatch.setattr(nearest, "on_gpu", lambda vectors, context: looked.append(context.device))
+    vectors = clustered(20, 3)
+    indicator = Knn(neighbour=2, embedding=Vectors())
+    batch = Batch(np.array([b"%032d" % i for i in range(20)]), (), {"embedding": vectors})
+    found = indicator.open(Context(device=device), ["knn2"]).score(batch)
+    assert looked == [device] * asked
+    np.testing.assert_allclose(found.values["knn2"], brute(vectors, 2)[:, 1], rtol=1e-9)

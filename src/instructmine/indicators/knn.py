@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +26,22 @@ from instructmine.neighbours import ClusterSearch, squared_distances
 _QUERIES = 4096  # rows searched at once
 _SPARE = 4  # extra neighbours fetched, so that float32 noise seldom hides a true one
 _EPSILON = float(np.finfo(np.float32).eps)
+_GPU_PAIRS = 10**9  # to be compared, from which on it pays to look for a GPU
 
 FloatMatrix = npt.NDArray[np.float32]
 IntMatrix = npt.NDArray[np.int64]
+
+
+class Index(Protocol):
+    """Vectors that can be searched in float32."""
+
+    def search(self, queries: FloatMatrix, count: int, /) -> tuple[FloatMatrix, IntMatrix]:
+        """Return (m, count) squared distances and positions, the nearest first."""
+        ...
+
+
+MakeIndex = Callable[[FloatMatrix, int], Index]
+"""Makes an index of vectors, given how many queries there will be."""
 
 
 def _embedding() -> Indicator:
@@ -50,7 +63,8 @@ class Knn(Indicator):
     search finds on a sample. A neighbour that is missed makes a value too large, never too small.
     Exact, it grows as n² × d with the embeddings twice in memory, and as m × n × d where m rows
     were added to a pool whose distances are stored; approximate, as about n^1.5 × d with a quarter
-    more than once.
+    more than once. A large exact search runs on a CUDA GPU where there is one; the values are
+    equal.
 
     Not covered: a rare example may be precious or broken; distance does not tell which.
     """
@@ -90,17 +104,17 @@ class Knn(Indicator):
         return tuple(Column(f"knn{i}", "higher", "Euclidean distance") for i in self.neighbour)
 
     def open(self, context: Context, columns: Sequence[str]) -> Scorer:
-        """Return the scorer; nothing is loaded but faiss."""
+        """Return the scorer; nothing is loaded yet."""
         wanted = tuple(i for i in self.neighbour if f"knn{i}" in columns)
-        return _KnnScorer(wanted, context.threads, self.exact_rows, self.recall)
+        return _KnnScorer(wanted, context, self.exact_rows, self.recall)
 
 
 class _KnnScorer:
     def __init__(
-        self, neighbour: tuple[int, ...], threads: int | None, exact_rows: int, recall: float
+        self, neighbour: tuple[int, ...], context: Context, exact_rows: int, recall: float
     ) -> None:
         self.neighbour = neighbour
-        self.threads = threads
+        self.context = context
         self.exact_rows = exact_rows
         self.recall = recall
         self.facts: dict[str, Any] = {}  # of the last pool: how it was searched, if not exactly
@@ -109,8 +123,8 @@ class _KnnScorer:
         """Score all rows of a pool at once; `batch.inputs["embedding"]` is (n, d)."""
         import faiss
 
-        if self.threads is not None:
-            faiss.omp_set_num_threads(self.threads)
+        if self.context.threads is not None:
+            faiss.omp_set_num_threads(self.context.threads)
         vectors = np.asarray(batch.inputs["embedding"], dtype=np.float32)
         usable = np.flatnonzero(np.isfinite(vectors).all(axis=1))
         reasons = dict.fromkeys(
@@ -139,7 +153,9 @@ class _KnnScorer:
         own = vectors[usable]
         if len(vectors) <= self.exact_rows:
             known = _known(earlier, usable, count)
-            return neighbour_distances(own, count) if known is None else grown(own, *known)
+            if known is None:
+                return neighbour_distances(own, count, self._index)
+            return grown(own, *known, self._index)
         found = ClusterSearch(own, count, self.recall)
         self.facts = found.search.to_json()
         squared = np.concatenate([distances for _, _, distances in found.blocks()])
@@ -147,6 +163,23 @@ class _KnnScorer:
         if len(short):
             squared[short] = _search_float64(own, short, np.arange(len(own)), count)
         return np.sqrt(squared)
+
+    def _index(self, vectors: FloatMatrix, queries: int) -> Index:
+        if self.context.device != "cpu" and queries * len(vectors) >= _GPU_PAIRS:
+            from instructmine.models.nearest import on_gpu
+
+            if (index := on_gpu(vectors, self.context)) is not None:
+                return index
+        return faiss_index(vectors, queries)
+
+
+def faiss_index(vectors: FloatMatrix, queries: int) -> Index:
+    """Return an index on the CPU."""
+    import faiss
+
+    index = faiss.IndexFlatL2(vectors.shape[1])
+    index.add(vectors)
+    return index  # type: ignore[no-any-return]
 
 
 def _known(
@@ -168,10 +201,12 @@ def _known(
     return (rows[whole], distances[whole]) if (whole == (rows >= 0)).all() else None
 
 
-def neighbour_distances(vectors: FloatMatrix, count: int) -> npt.NDArray[np.float64]:
+def neighbour_distances(
+    vectors: FloatMatrix, count: int, make_index: MakeIndex = faiss_index
+) -> npt.NDArray[np.float64]:
     """Return (n, count) Euclidean distances to the nearest other rows, ascending.
 
-    faiss finds the neighbours in float32, where ‖x−y‖² = ‖x‖² + ‖y‖² − 2xy cancels and copies
+    The index finds the neighbours in float32, where ‖x−y‖² = ‖x‖² + ‖y‖² − 2xy cancels and copies
     come out anywhere near 0. So the distances of the found ones are recomputed from the
     differences, and a row whose true neighbours the noise may have hidden is searched again in
     float64: what is returned is exact.
@@ -179,13 +214,17 @@ def neighbour_distances(vectors: FloatMatrix, count: int) -> npt.NDArray[np.floa
     Args:
         vectors: (n, d), finite.
         count: how many neighbours, less than n.
+        make_index: what searches in float32.
     """
     every = np.arange(len(vectors))
-    return np.sqrt(_nearest(vectors, every, every, count))
+    return np.sqrt(_nearest(vectors, every, every, count, make_index))
 
 
 def grown(
-    vectors: FloatMatrix, rows: IntMatrix, known: npt.NDArray[np.float64]
+    vectors: FloatMatrix,
+    rows: IntMatrix,
+    known: npt.NDArray[np.float64],
+    make_index: MakeIndex = faiss_index,
 ) -> npt.NDArray[np.float64]:
     """Return what `neighbour_distances` does, from the distances that some rows have among them.
 
@@ -195,6 +234,7 @@ def grown(
         vectors: (n, d), finite.
         rows: (m,) those rows, each once.
         known: (m, count) distances from each to its nearest among them, ascending.
+        make_index: what searches in float32.
     """
     count = known.shape[1]
     every = np.arange(len(vectors))
@@ -202,28 +242,25 @@ def grown(
     result = np.empty((len(vectors), count))
     result[rows] = known
     if len(added):
-        result[added] = np.sqrt(_nearest(vectors, added, every, count))
-        closer = np.sqrt(_nearest(vectors, rows, added, count))
+        result[added] = np.sqrt(_nearest(vectors, added, every, count, make_index))
+        closer = np.sqrt(_nearest(vectors, rows, added, count, make_index))
         result[rows] = np.sort(np.hstack([known, closer]), axis=1)[:, :count]
     return result
 
 
 def _nearest(
-    vectors: FloatMatrix, query: IntMatrix, among: IntMatrix, count: int
+    vectors: FloatMatrix, query: IntMatrix, among: IntMatrix, count: int, make_index: MakeIndex
 ) -> npt.NDArray[np.float64]:
     """Return (len(query), count) squared distances to the nearest of the rows `among`.
 
     The row itself is none of them; infinite where there are fewer.
     """
-    import faiss
-
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     # Distances do not depend on the origin, their rounding does: centre first.
     centred = vectors - vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
     largest = float(np.einsum("ij,ij->i", centred, centred).max(initial=0.0))
     noise = 4 * _EPSILON * np.sqrt(vectors.shape[1]) * largest
-    index = faiss.IndexFlatL2(vectors.shape[1])
-    index.add(centred if len(among) == len(vectors) else centred[among])
+    index = make_index(centred if len(among) == len(vectors) else centred[among], len(query))
     fetch = min(len(among), count + 1 + _SPARE)
     result = np.full((len(query), count), np.inf)
     for start in range(0, len(query), _QUERIES):
