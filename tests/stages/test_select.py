@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import instructmine as im
-from instructmine.errors import InstructmineError, UsageError
+from instructmine.errors import InstructmineError, PoolError, UsageError
 from pools import rows, write
 
 RULE = {"rule": "output_length:higher"}
@@ -209,6 +209,21 @@ def test_a_target_draws_its_own_kind_first(pool, tmp_path):
     assert tags == {r["tag"] for r in wanted}
     with pytest.raises(UsageError, match="pass --target FILE"):
         im.select(pool, size=2, selector="target", **RULE)
+
+
+@pytest.mark.parametrize("second, words", [
+    ({"prompt": "Hi", "response": True}, r"t.jsonl:1 of the target cannot be read"),
+    ({"q": "Hi", "a": "Ho"}, "rename those that hold the texts to prompt and response"),
+])  # fmt: skip
+def test_a_target_that_cannot_be_read_is_an_error_before_any_scoring(
+    pool, tmp_path, monkeypatch, second, words
+):
+    monkeypatch.setattr("instructmine.stages.select.index_pool", None)
+    first = {"prompt": "Hi", "response": "Ho"} if "prompt" in second else second
+    target = write(tmp_path / "t.jsonl", [first, second])
+    with pytest.raises(PoolError, match=words) as caught:
+        im.select(pool, size=2, selector="target", target=target, **RULE)
+    assert "--map" not in str(caught.value)
 
 
 def test_several_shapes_in_one_call_keep_their_columns(pool, tmp_path):

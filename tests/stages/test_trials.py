@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import instructmine as im
-from instructmine.errors import EvidenceError, ModelError, UsageError
+from instructmine.errors import EvidenceError, ModelError, PoolError, UsageError
 from instructmine.results import TrialPlan
 from instructmine.trial_table import Trials
 from pools import rows, write
@@ -271,7 +271,7 @@ def test_what_cannot_be_is_one_clear_line(call, workdir, options, error, words):
 def test_an_eval_row_that_cannot_be_read_is_named(call, tmp_path):
     broken = tmp_path / "broken.jsonl"
     broken.write_text('{"prompt": "Hi", "response": "Ho"}\n{"prompt": "Hi", "response": 7}\n')
-    with pytest.raises(UsageError, match=r"broken.jsonl:1 of the eval set cannot be read"):
+    with pytest.raises(PoolError, match=r"broken.jsonl:1 of the eval set cannot be read"):
         call(eval=broken)
 
 

@@ -12,6 +12,7 @@ is one public module here, or an entry point of the group `instructmine.formats`
 from __future__ import annotations
 
 from instructmine import plugins
+from instructmine.formats._examples import read_examples
 from instructmine.formats._format import Chosen, Format, RecordFormat, Written
 from instructmine.formats._pool import Pool, open_pool
 from instructmine.formats._prompts import Prompt, Prompts, open_prompts
@@ -29,6 +30,7 @@ __all__ = [
     "check_format",
     "open_pool",
     "open_prompts",
+    "read_examples",
     "read_questions",
     "write_selection",
 ]

@@ -18,6 +18,7 @@ from instructmine.pool import Example, PoolRow
 
 HEAD_ROWS = 100  # rows that decide what shape a file has
 _NAMED_COLUMNS = 12
+_RENAME = "rename those that hold the texts to prompt and response"
 
 Items = Callable[[Container[int] | None], Iterator[Item]]
 
@@ -90,9 +91,15 @@ class ShapedFile(PoolFile):
     """A pool file whose rows are read as examples, by one shape or by the user's mapping."""
 
     def __init__(
-        self, label: str, place: _containers.File | hub.HubDataset, mapped: Shape | None = None
+        self,
+        label: str,
+        place: _containers.File | hub.HubDataset,
+        mapped: Shape | None = None,
+        *,
+        mappable: bool = True,
     ) -> None:
         super().__init__(label, place)
+        self._mappable = mappable
         self.empty = False
         self._mapped = mapped
         self._shape = mapped
@@ -113,9 +120,9 @@ class ShapedFile(PoolFile):
             return
         found = Counter(shape.name for record in records if (shape := recognise(record)))
         if not found:
+            advice = f"name them: {suggestion(records)}" if self._mappable else _RENAME
             raise PoolError(
-                f"{self.label} fits no known row shape; its columns: {named(columns)}; "
-                f"name them: {suggestion(records)}"
+                f"{self.label} fits no known row shape; its columns: {named(columns)}; {advice}"
             )
         name = found.most_common(1)[0][0]
         self._shape = next(s for record in records if (s := recognise(record)) and s.name == name)

@@ -90,7 +90,10 @@ class Pool:
 
 
 def open_pool(
-    sources: Sequence[Source] | Source, *, mapping: Mapping[str, str] | None = None
+    sources: Sequence[Source] | Source,
+    *,
+    mapping: Mapping[str, str] | None = None,
+    mappable: bool = True,
 ) -> Pool:
     """Open files, folders and Hub datasets as one pool; only the first rows are read for now.
 
@@ -99,6 +102,7 @@ def open_pool(
             comes first; `hf://owner/name` means the Hub in any case.
         mapping: meaning → column for files of unknown shape: prompt and response, or messages,
             and system, input, history.
+        mappable: whether a mapping could have been given: an error then says how.
 
     Raises:
         PoolError: nothing can be read at a source, or its rows fit no known shape.
@@ -111,7 +115,7 @@ def open_pool(
     files: list[ShapedFile] = []
     ignored: list[str] = []
     for label, place, in_folder in labelled(given, ignored):
-        file = ShapedFile(label, place, mapped)
+        file = ShapedFile(label, place, mapped, mappable=mappable)
         if not file.empty:
             files.append(file)
         elif in_folder:

@@ -119,12 +119,9 @@ def target_examples(target: str | None) -> tuple[Example, ...]:
 
 @functools.lru_cache(maxsize=4)
 def _read_targets(path: str, _size: int, _mtime_ns: int) -> tuple[Example, ...]:
-    from instructmine.formats import open_pool
+    from instructmine.formats import read_examples
 
-    examples = tuple(row.example for row in open_pool([path]) if row.example is not None)
-    if not examples:
-        raise PoolError(f"target file {path} holds no readable example; check its format")
-    return examples
+    return tuple(read_examples(path, "target"))
 
 
 def embed_targets(

@@ -11,7 +11,7 @@ import numpy as np
 from instructmine.decontaminate import Decontaminator, EvalPrompt
 from instructmine.errors import UsageError
 from instructmine.evals import EvalSet
-from instructmine.formats import open_pool
+from instructmine.formats import read_examples
 from instructmine.identity import digest
 from instructmine.pool import Example
 from instructmine.rules.linear import LinearRule
@@ -30,16 +30,8 @@ def read_eval_set(file: str | Path) -> EvalSet:
         file = path
     else:
         name = Path(file).stem
-    pool = open_pool([file])
-    examples = []
-    for row in pool:
-        if row.example is None:
-            raise UsageError(
-                f"{row.source}:{row.row} of the eval set cannot be read ({row.rejection}); "
-                "mend or drop the row: a loss over some of the rows is another loss"
-            )
-        examples.append(row.example)
-    return EvalSet.of(name, examples, pool.sources)
+    examples = read_examples(file, "eval set")
+    return EvalSet.of(name, examples, tuple(dict.fromkeys(one.source for one in examples)))
 
 
 def read_eval_sets(files: Iterable[str | Path], option: str = "--report-eval") -> list[EvalSet]:

@@ -14,6 +14,7 @@ from instructmine import plugins
 from instructmine.config import Profile, load_profile
 from instructmine.contracts import Context, Engine, Progress
 from instructmine.errors import UsageError
+from instructmine.formats import read_examples
 from instructmine.store import Store
 from instructmine.workdirs import default_workdir, local_folder
 
@@ -56,6 +57,7 @@ def open_run(
     """Gather what a stage needs; imports no model library."""
     chosen = load_profile(profile, settings)
     if target is not None:
+        read_examples(target, "target")  # an error in it is one now, not after the scoring
         chosen = chosen.override([f"target_similarity.target={target}"])
     place = workdir or default_workdir()
     runs_jobs = _engine(engine, workers, ray_address)

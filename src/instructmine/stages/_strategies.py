@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from instructmine import plugins
 from instructmine.comparison import BASE, FULL, RANDOM
 from instructmine.errors import UsageError
-from instructmine.formats import open_pool
+from instructmine.formats import read_examples
 from instructmine.stages._index import PoolIndex
 from instructmine.stages._ranked import Strategy, strategy
 from instructmine.stages._run import Run
@@ -126,5 +126,5 @@ def read_ranking(path: Path) -> RankingFile:
             table = pq.read_table(path, columns=["id", "rank"])
             table = table.filter(table.column("rank").is_valid()).sort_by("rank")
             return RankingFile(name, np.array(table.column("id").to_pylist(), dtype="S32"))
-    ids = [row.example.id for row in open_pool([path]) if row.example is not None]
+    ids = [one.id for one in read_examples(path, "ranking")]
     return RankingFile(path.stem, np.array(ids, dtype="S32"))

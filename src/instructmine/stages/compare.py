@@ -19,7 +19,7 @@ from instructmine.comparison import RANDOM, contrasts
 from instructmine.contracts import Progress
 from instructmine.errors import EvidenceError, UsageError
 from instructmine.files import publish
-from instructmine.formats import open_pool
+from instructmine.formats import open_pool, read_examples
 from instructmine.results import Comparison, TrialPlan
 from instructmine.stages._choices import Choice, Round, choices
 from instructmine.stages._comparison_table import (
@@ -153,8 +153,7 @@ def compare(
     for one in ranked:
         refuse_fitted_on(one.rule, sets)
     if target is not None:
-        examples = [row.example for row in open_pool([target]) if row.example is not None]
-        refuse_overlap(examples, sets, f"target {target}")
+        refuse_overlap(read_examples(target, "target"), sets, f"target {target}")
     runner = TrialRunner(
         trainer=run.profile.trainer(trainer, base_model_ref(base_model)),
         evaluator=run.profile.evaluator("loss"),

@@ -22,7 +22,7 @@ from instructmine.contracts import Progress, Searcher, SizeRange
 from instructmine.errors import EvidenceError, UsageError
 from instructmine.evals import EvalSet
 from instructmine.files import write_text
-from instructmine.formats import open_pool
+from instructmine.formats import open_pool, read_examples
 from instructmine.results import SizeSearch, TrialPlan
 from instructmine.searching import Exploration, Limits, Outcome, explore
 from instructmine.stages._evals import (
@@ -204,8 +204,7 @@ def search(
     for one in ranked:
         refuse_fitted_on(one.rule, sets)
     if target is not None:
-        examples = [row.example for row in open_pool([target]) if row.example is not None]
-        refuse_overlap(examples, sets, f"target {target}")
+        refuse_overlap(read_examples(target, "target"), sets, f"target {target}")
     runner = TrialRunner(
         trainer=run.profile.trainer(trainer, base_model_ref(base_model)),
         evaluator=run.profile.evaluator("loss"),

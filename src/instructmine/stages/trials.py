@@ -18,8 +18,7 @@ from instructmine import designs, plugins
 from instructmine.contracts import Progress
 from instructmine.designs import Subset
 from instructmine.errors import UsageError
-from instructmine.formats import open_pool
-from instructmine.pool import Example
+from instructmine.formats import open_pool, read_examples
 from instructmine.results import TrialPlan, TrialRun
 from instructmine.scores import ScoreTable
 from instructmine.stages._evals import (
@@ -139,7 +138,7 @@ def trials(
     fit_set, *others = sets = [read_eval_set(eval), *read_eval_sets(report_eval)]
     refuse_shared(fit_set, others, "what a rule is fitted on cannot report how good it is")
     if target is not None:
-        refuse_overlap(_examples(target), sets, f"target {target}")
+        refuse_overlap(read_examples(target, "target"), sets, f"target {target}")
     runner = TrialRunner(
         trainer=run.profile.trainer(trainer, base_model_ref(base_model)),
         evaluator=run.profile.evaluator("loss"),
@@ -195,10 +194,6 @@ def trials(
         table.write(out)
         files = {"trials": Path(out), **files}
     return TrialRun(table, manifest, files)
-
-
-def _examples(file: str | Path) -> list[Example]:
-    return [row.example for row in open_pool([file]) if row.example is not None]
 
 
 def _subsets(
