@@ -195,8 +195,9 @@ def _hash(text: str) -> str:
 
 
 def write(path: Path, pairs: Iterable[Pair]) -> None:
-    """Write pairs as JSONL."""
+    """Write pairs as JSONL; a file that holds them already stays, for another study may read it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = ({"prompt": prompt, "response": response} for prompt, response in pairs)
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    path.write_text(text, encoding="utf-8")
+    if not (path.exists() and path.read_text(encoding="utf-8") == text):
+        path.write_text(text, encoding="utf-8")

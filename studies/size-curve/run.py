@@ -145,12 +145,12 @@ def sizes(data: Path, usable: int) -> list[int]:
 def usable(data: Path, scratch: Path, rule: str | None) -> int:
     """Return how many rows can be trained on: no copies, none of an eval set or unscorable."""
     chosen = im.select(
-        material.pool("alpaca", data), fraction=1.0, rule=rule,
+        material.pool("alpaca", data), size=1, rule=rule,
         decontaminate=[data / f"{name}.jsonl" for name in material.EVALS],
         workdir=scratch / "work", threads=1, device="cpu",
     )  # fmt: skip
     assert isinstance(chosen, im.Selection)
-    return len(chosen)
+    return chosen.reasons["selected"] + chosen.reasons["below cut"]
 
 
 def keep_curves(found: im.SizeSearch, path: Path) -> None:
