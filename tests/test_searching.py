@@ -50,6 +50,16 @@ def test_asking_ahead_has_no_influence(searcher, limits):
         assert max(map(len, calls)) > 3
 
 
+def test_a_plan_that_no_budget_can_cut_short_is_measured_at_once():
+    calls = []
+    whole = explore(Grid(), WIDE, measure(calls=calls), seed=0, limits=Limits())
+    assert list(map(len, calls)) == [24]
+    calls.clear()
+    alone = explore(Grid(), WIDE, measure(calls=calls), seed=0, limits=Limits(seconds=1e9))
+    assert list(map(len, calls)) == [3] * 8
+    assert facts(whole) == facts(alone)
+
+
 def test_every_size_gets_its_seeds_and_halving_gives_fewer():
     found = explore(Grid(number=5), WIDE, measure(), seed=0, limits=NONE)
     assert {size: len(one) for size, one in found.outcomes.items()} == dict.fromkeys(

@@ -6,6 +6,7 @@ replay, read a curve that is known.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -149,12 +150,15 @@ def explore(
 ) -> Exploration:
     """Run a search to its end.
 
-    ahead: so many trainings may be asked for together; it has no influence on the result.
+    ahead: so many trainings may be asked for together; it has no influence on the result. Where
+    only the searcher or a number of trials ends the search, all that it proposes are.
     """
     search = searcher.open(sizes, seed=seed)
     found = Exploration(sizes)
     each = searcher.seeds_per_ask or sizes.seeds
     patience = limits.patience if searcher.open_ended else None
+    if patience is None and limits.seconds is None and limits.tokens is None:
+        ahead = sys.maxsize
     known = 0
     while not found.stopped:
         group, why = _proposals(search, found, each, limits, ahead)

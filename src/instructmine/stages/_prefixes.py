@@ -87,10 +87,11 @@ class PrefixRunner:
     def measure(self, ranking: Prefixes, jobs: Sequence[Job]) -> list[Outcome]:
         """Return the losses on the search set; trainings that all failed are outcomes too."""
         wanted = [ranking.training(job) for job in jobs]
-        sizes = " and ".join(f"{size:,}" for size in dict.fromkeys(size for size, _ in jobs))
+        sizes = sorted({size for size, _ in jobs})
+        span = " to ".join(f"{size:,}" for size in dict.fromkeys(sizes[:1] + sizes[-1:]))
         try:
             found = run_trainings(
-                self.run, self.runner, self.index, wanted, f"{ranking.name}, {sizes} rows"
+                self.run, self.runner, self.index, wanted, f"{ranking.name}, {span} rows"
             )
         except EvidenceError:
             keys = keys_of(self.runner, self.index, wanted)

@@ -54,6 +54,8 @@ def run_trainings(
 ) -> list[TrialResult]:
     """Return the result of every training, in order, running only those that are missing.
 
+    The largest are run first, so that no worker is long alone at the end.
+
     Raises EvidenceError where every one of them failed.
     """
     keys = keys_of(runner, index, wanted)
@@ -64,7 +66,7 @@ def run_trainings(
     examples = _fetch(index, list(missing.values()))
     jobs = (
         TrialJob(key, one.seed, tuple(examples[p] for p in one.positions.tolist()))
-        for key, one in missing.items()
+        for key, one in sorted(missing.items(), key=lambda kept: -len(kept[1].positions))
     )
     for found in run.engine.run(runner, jobs) if missing else ():
         results[found.key] = found

@@ -264,8 +264,7 @@ def search(
         )
     work.forget(main.name, found.outcomes)
     for one in rankings[1:]:
-        for point in curve.eligible:
-            work.measure(one, [(point.size, k) for k in range(seeds)])
+        work.measure(one, [(point.size, k) for point in curve.eligible for k in range(seeds)])
     curves = {one.name: work.curves(one.name, curve.sizes) for one in rankings}
     curves = {name: by_set for name, by_set in curves.items() if by_set}
     warnings += [*notes, *exclusions.warnings, *_cautions(found, seeds, len(search_set))]
