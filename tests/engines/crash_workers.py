@@ -60,6 +60,14 @@ class Doubler(Worker):
         return [(job[0], reason)]
 
 
+@dataclass
+class Absent(Doubler):
+    """A worker whose package another machine has not got."""
+
+    def __setstate__(self, state):
+        raise ImportError("No module named 'instructmine'")
+
+
 def note(folder, what, value):
     with (folder / what).open("a") as handle:
         handle.write(f"{value}\n")

@@ -1,7 +1,7 @@
 """The Ray engine with small workers: results, laziness, errors, joining and leaving."""
 
 import pytest
-from crash_workers import Doubler, notes
+from crash_workers import Absent, Doubler, notes
 
 from instructmine.engines.ray import RayEngine
 from instructmine.errors import InstructmineError, MissingExtraError, UsageError
@@ -21,7 +21,7 @@ def test_actors_stay_and_jobs_are_drawn_as_they_are_needed(engine, tmp_path):
     jobs = (drawn.append(n) or [n] for n in range(12))
     results = engine.run(Doubler(tmp_path), jobs)
     first = next(results)
-    assert len(drawn) <= 4
+    assert len(drawn) <= 1 + 2 * 2
     assert sorted(flat([first, *results])) == [2 * n for n in range(12)]
     assert 1 <= len(notes(tmp_path, "opened")) <= 2
 
@@ -48,6 +48,13 @@ def test_errors_of_a_worker_arrive_as_they_were(engine, tmp_path, stateful):
         list(engine.run(worker, [["wrong"]]))
     with pytest.raises(MissingExtraError, match="a test needs nothing, which is not installed"):
         list(engine.run(worker, [["missing"]]))
+
+
+@pytest.mark.parametrize("stateful", [True, False], ids=["actors", "tasks"])
+def test_a_machine_without_the_package_is_one_line(engine, tmp_path, stateful):
+    with pytest.raises(InstructmineError, match=r"start on .* No module named 'ins") as caught:
+        list(engine.run(Absent(tmp_path, stateful=stateful), [[1], [2]]))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_cluster_that_is_not_there_is_one_line():

@@ -55,8 +55,8 @@ def test_a_machine_that_goes_away_costs_nothing(cluster, tmp_path, stateful):
 @pytest.fixture
 def scored(tmp_path):
     """Score a pool that holds a poison example with an engine; returns table and tally."""
-    made = rows(80)
-    made[50]["instruction"] = "This one is poison."
+    made = rows(4)
+    made[2]["instruction"] = "This one is poison."
     index = index_pool(open_pool([write(tmp_path / "pool.jsonl", made)]))
     fragile = Fragile()
     one = Measurement("fragile", fragile, ("characters",), Recipe.of("fragile", fragile.identity()))
@@ -71,11 +71,11 @@ def scored(tmp_path):
 
 def test_a_poison_example_has_no_value_and_a_reason_on_both_engines(cluster, scored, caplog):
     ray, tally = scored("ray", engine="ray", workers=2, ray_address=cluster.address)
-    assert (tally.computed, tally.died, tally.unscorable) == (80, 1, 1)
+    assert (tally.computed, tally.died, tally.unscorable) == (4, 1, 1)
     assert "has no fragile: its worker process died 3 times" in caplog.text
     errors = ray.column("errors").to_pylist()
-    assert errors[50] == "fragile: its worker process died 3 times"
-    assert errors.count(None) == 79 and ray.column("characters").null_count == 1
+    assert errors[2] == "fragile: its worker process died 3 times"
+    assert errors.count(None) == 3 and ray.column("characters").null_count == 1
     local, same = scored("local", engine="local", workers=2)
     assert local.equals(ray) and same.died == 1
     assert scored("ray", engine="local")[1].computed == 0  # known, and not tried again

@@ -50,21 +50,19 @@ class Attempts:
         """Note that an attempt gave a result."""
         self._in_a_row = 0
 
-    def died(self, attempt: Attempt | None = None) -> Iterator[Any]:
-        """Note that a process died, with what it was doing; yields a result if that is given up.
+    def died(self, attempt: Attempt, times: int = 1) -> Iterator[Any]:
+        """Note that a process died, or several, of an attempt; yields a result if it is given up.
 
         Raises InstructmineError when processes die without anything being finished.
         """
-        self._in_a_row += 1
+        self._in_a_row += times
         if self._in_a_row >= self._most_in_a_row:
             raise InstructmineError(
                 f"{self._in_a_row} worker processes in a row ended by themselves, most likely for "
                 "lack of memory; run again with fewer --workers, smaller batches or more memory: "
                 "what was finished is kept"
             )
-        if attempt is None:
-            return
-        attempt.deaths += 1
+        attempt.deaths += times
         if attempt.deaths < attempt.limit:
             self._again.append(attempt)
         elif halves := self._worker.halves(attempt.job):
