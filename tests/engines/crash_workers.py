@@ -26,15 +26,17 @@ class Doubler(Worker):
     seconds: float = 0.0
     stateful: bool = True
     opened: bool = False
+    gpus: float = 0.0
 
     @property
     def resources(self):
-        return Resources(cpus=1)
+        return Resources(cpus=1, gpus=self.gpus)
 
     def __call__(self, job):
         if not self.opened:
             self.opened = True
             note(self.folder, "opened", os.getpid())
+            note(self.folder, "devices", os.environ.get("CUDA_VISIBLE_DEVICES"))
         for number in job:
             note(self.folder, "tried", number)
             if number in self.poison or number in self.once and self._first(number):
