@@ -34,11 +34,11 @@ def test_one_job_takes_one_actor(engine, tmp_path):
 @pytest.mark.parametrize("stateful", [True, False], ids=["actors", "tasks"])
 def test_a_poison_number_is_found_and_the_others_are_done(engine, tmp_path, stateful):
     worker = Doubler(tmp_path, poison=(2,), stateful=stateful)
-    found = flat(engine.run(worker, [[0, 1, 2, 3], [4, 5]]))
+    found = flat(engine.run(worker, [[1, 2], [4, 5]]))
     lost = [value for value in found if isinstance(value, tuple)]
     assert lost == [(2, "its worker process died 3 times")]
-    assert sorted(value for value in found if value not in lost) == [0, 2, 6, 8, 10]
-    assert notes(tmp_path, "tried").count("2") == 3 + 1 + 3  # whole, its half, alone
+    assert sorted(value for value in found if value not in lost) == [2, 8, 10]
+    assert notes(tmp_path, "tried").count("2") == 3 + 3  # with another, alone
 
 
 @pytest.mark.parametrize("stateful", [True, False], ids=["actors", "tasks"])
@@ -62,8 +62,8 @@ def test_workers_share_a_gpu_or_have_it_alone(cluster, engine, tmp_path, share, 
     node = cluster.add_node(num_cpus=2, num_gpus=1, object_store_memory=80 << 20)  # says so
     cluster.wait_for_nodes()
     try:
-        worker = Doubler(tmp_path, seconds=0.5, gpus=share)
-        assert sorted(flat(engine.run(worker, [[n] for n in range(16)]))) == list(range(0, 32, 2))
+        worker = Doubler(tmp_path, seconds=0.4, gpus=share)
+        assert sorted(flat(engine.run(worker, [[n] for n in range(10)]))) == list(range(0, 20, 2))
     finally:
         cluster.remove_node(node)
     assert len(set(notes(tmp_path, "opened"))) == processes
