@@ -388,7 +388,7 @@ class _Tasks:
                     else:
                         yield from attempts.died(attempt)
         finally:
-            for one in running:
+            for one in running if ray.is_initialized() else ():
                 ray.cancel(one, force=True)
 
 
