@@ -72,7 +72,7 @@ class Groups:
     """Draws groups of the given parts of the prompts."""
 
     KINDS = {"graded": 3.0, "pairs": 1.5, "faulty": 3.0, "unrelated": 2.5}
-    PAIRS = {"rasbt_pref": 3.0, "dpo_pref": 0.7, "hh_pref": 1.0}
+    PAIRS = {"rasbt_pref": 3.0, "dpo_pref": 0.7, "hh_pref": 0.5}
     GRADED = {"graded_vicuna": 3.0, "graded_self_instruct": 3.0, "mt_bench_graded": 0.7}
 
     def __init__(self, data: Path, parts: Collection[str], scratch: Path) -> None:

@@ -16,6 +16,11 @@ from pathlib import Path
 
 import common
 import corruptions as faults
+import numpy as np
+from reward_data import measured_on
+from reward_groups import ordered_groups
+from reward_teacher import Teacher as Quality
+from transformers import AutoTokenizer
 from unieval_generator import Sample, samples
 from unieval_teacher import Teacher, fit
 from unieval_turns import UNFIT, USED, Turn, bank, clip, flat
@@ -43,6 +48,10 @@ LEAD_INS = (
     "i heard",
     "i'm not",
 )
+JUDGED = 0.8
+"""Share of a fluent response's target that its quality decides."""
+CLEAN = 0.35
+"""Share of the first two questions' pairs that are two real responses, told apart by quality."""
 UNSAID = ("generic", "empty", "refusal", "foreign", "babble")
 """Damage that leaves nothing of the good response, whatever its words."""
 
@@ -94,11 +103,29 @@ def restate(text: str, rng: random.Random) -> str:
     return f"{text} {again}" if rng.random() < 0.6 else f"{again} {text}"
 
 
+def qualities(said: Sequence[tuple[Turn, str]], data: Path, seed: int) -> dict[str, float]:
+    """How good each response to a turn's history is: from 0 to 1, a half for the middle one.
+
+    By the reward model's teacher (`reward_teacher.py`): linear, fitted on answers of models of
+    known strength, and without a dialogue.
+    """
+    groups = [group for group in ordered_groups(data) if not measured_on(group.turns)]
+    tokenizer = AutoTokenizer.from_pretrained(common.ASSETS / "lm")
+    teacher = Quality(groups, tokenizer, np.random.default_rng(seed))
+    rewards = teacher.rewards([((("user", turn.history[-1]),), text) for turn, text in said])
+    middle = np.median(rewards)
+    return {
+        text: 1 / (1 + math.exp(middle - reward))
+        for (_, text), reward in zip(said, rewards.tolist(), strict=True)
+    }
+
+
 class Maker:
     """Makes examples of the bank's turns, either of those held out or of the others."""
 
     def __init__(self, data: Path, seed: int, folder: Path, development: bool) -> None:
-        turns = bank(data, seed, folder)[:USED]
+        everything = bank(data, seed, folder)
+        turns = everything[:USED]
         sampled = samples(folder, len(turns))
         self.teacher: Teacher = fit(turns, sampled, folder / "vectors", seed)
         rows = [
@@ -111,6 +138,14 @@ class Maker:
         self.by_source: dict[str, list[int]] = {}
         for at, turn in enumerate(self.turns):
             self.by_source.setdefault(turn.source, []).append(at)
+        self.clean = [
+            turn
+            for turn in everything
+            if turn.held == development and not UNFIT.search(turn.response)
+        ]
+        said = [(turn, turn.response) for turn in self.clean]
+        said += [(turn, sample.response) for turn, sample in rows]
+        self.quality = qualities(said, data, seed)
         rng = random.Random(seed)
         plain = [turn.response.lower() for turn in self.turns]
         self.babbler = faults.Babbler(rng.sample(plain, min(9000, len(plain))))
@@ -196,16 +231,15 @@ class Maker:
         # The more words the small model added, the likelier one of them is out of place.
         new = max(0, len(words) - sample.kept)
         fluent = 0.55 * math.exp(-new / (16 if sample.nucleus < 0.8 else 9))
-        belongs = float(self.teacher.belongs(turn, [sample.response])[0])
+        fluent *= self.judged(sample.response)
         sound = tuple(int(place < sample.kept) for place in range(len(words)))
         name = f"sampled_{sample.nucleus}"
-        coherent = (0.4 + fluent) * belongs
-        return Bad(sample.response, fluent, 1.1 * fluent, coherent, name, sound)
+        return Bad(sample.response, fluent, 1.1 * fluent, fluent, name, sound)
 
     def unrelated(self, at: int, rng: random.Random) -> Bad:
         """A good response that does not fit the history."""
         turn = self.turns[at]
-        kind = rng.choices(("other", "hard", "copy", "echo"), (5, 4, 1.5, 0.5))[0]
+        kind = rng.choices(("other", "hard", "copy", "echo"), (5, 3, 2, 2))[0]
         if kind in ("copy", "echo"):
             old = clip(rng.choice(turn.history), rng, 40)
             said = old if kind == "copy" else f"{old} {turn.response}"
@@ -218,7 +252,12 @@ class Maker:
         belongs = self.teacher.belongs(turn, names)
         best = int(belongs.argmax())
         said = names[best]
-        return Bad(said, 1.0, 1.0, 0.6 * float(belongs[best]), kind, (1,) * len(said.split()))
+        coherent = 0.6 * float(belongs[best]) * self.judged(said)
+        return Bad(said, 1.0, 1.0, coherent, kind, (1,) * len(said.split()))
+
+    def judged(self, response: str) -> float:
+        """Factor of a target for how good a clean or sampled response is, by the reward teacher."""
+        return 1 - JUDGED + JUDGED * self.quality[response]
 
     def history(self, turn: Turn, rng: random.Random) -> str:
         """The last turns before the response, one a line: as many as a random budget allows."""
@@ -236,14 +275,15 @@ class Maker:
         at = rng.randrange(len(self.turns))
         turn = self.turns[at]
         question = rng.choices((*QUESTIONS,), (0.25, 0.25, 0.5))[0]
-        kind, target = rng.random(), 1.0
+        if question != "coherence" and rng.random() < CLEAN:
+            return self.clean_pair(question, rng)
+        kind, target = rng.random(), self.judged(turn.response)
         if question == "coherence":
-            target = 0.45 + 0.55 * float(self.teacher.belongs(turn, [turn.response])[0])
             bad = (
                 self.unrelated(at, rng)
-                if kind < 0.5
+                if kind < 0.3
                 else self.spoken(at)
-                if kind < 0.8
+                if kind < 0.75
                 else self.damaged(turn.response, rng)
             )
             wanted = bad.coherent
@@ -256,6 +296,21 @@ class Maker:
             example(question, turn.response, history, target, "none", sound),
             example(question, bad.response, history, wanted, bad.fault, bad.sound),
         )
+
+    def clean_pair(self, question: str, rng: random.Random) -> tuple[Example, Example]:
+        """A question with two real responses."""
+        one, two = (
+            example(
+                question,
+                turn.response,
+                "",
+                self.judged(turn.response),
+                "none",
+                (1,) * len(turn.response.split()),
+            )
+            for turn in rng.sample(self.clean, 2)
+        )
+        return one, two
 
     def examples(self, rng: random.Random, pairs: int) -> list[Example]:
         """Good and faulty examples in turn."""
