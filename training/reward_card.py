@@ -54,15 +54,18 @@ PURPOSE = (
     "English only. Published rules fitted on another reward model do not apply to its scores."
 )
 GROUPS = (
-    "Every training row is a group of answers to one prompt with levels; all pairs of a group "
+    "A group is answers to one prompt with levels; all pairs of a group "
     "whose levels differ by one or more are compared. Three tenths of the groups are answers of "
     "models of known strength with one unrelated answer, three tenths good answers with up to "
     "three faulty copies (`training/corruptions.py`), a quarter good answers among answers to "
-    "neighbouring prompts, the rest pairs that come with their order. The strengths follow the "
-    "human evaluation of the Self-Instruct paper and the published evaluations on the Vicuna "
-    "questions; equals are not compared. Lengths are left as they are, so that length counts as "
-    "much as it does in the data; pairs of like length count twice. Every eighth prompt, by a "
-    "hash of its first twelve words, is held out of everything."
+    "neighbouring prompts, the rest pairs that come with their order. Beside these, three draws in "
+    "ten are clean answers to different prompts, put in order by a linear teacher "
+    "(`training/reward_teacher.py`: logistic regression on word pieces and counts, fitted on the "
+    "same pairs), which the model also follows within groups of clean answers. The strengths "
+    "follow the human evaluation of the Self-Instruct paper and the published evaluations on "
+    "the Vicuna questions; equals are not compared. Lengths are left as they are, so that length "
+    "counts as much as it does in the data; pairs of like length count twice. Every "
+    "eighth prompt, by a hash of its first twelve words, is held out of everything."
 )
 READINGS = (
     "Settings were not chosen on these pairs, which were read for two finished models; the other "
@@ -144,8 +147,11 @@ def write(
             "seed": args.seed,
             "steps": f"{args.steps:,}",
             **{f"{name} seen": f"{count:,}" for name, count in made.items() if count},
-            "batch": f"about {args.tokens:,} tokens; texts are cut to 192 to 448 tokens",
-            "loss": "Bradley-Terry over all pairs of a group",
+            "batch": f"about {args.tokens:,} tokens; texts are cut to 192 to 768 tokens",
+            "loss": (
+                "Bradley-Terry over all pairs of a group; the teacher's odds; half as much, good "
+                "answers above 0 and faulty ones below"
+            ),
             "optimiser": f"AdamW, lr {args.rate}, cosine to 0, bfloat16 autocast",
             "weights": "float16 safetensors",
             "script": "training/train_reward.py, with its defaults",

@@ -33,10 +33,11 @@ EXAMPLES = (
     "repeated or replaced, loops, truncation, gibberish, other languages, babble of a word chain, "
     "generic replies); for coherence also turns of other dialogues, most of them picked for their "
     "likeness to the history, and copies of the history. Targets lie between 0 and 1: mild faults "
-    "cost less, sampled answers cost more the longer they are, and for coherence the cosine of "
-    "all-MiniLM-L6-v2 with the last turn says how well a response fits. Beside the answer the "
-    "model learnt which words of a response are sound. Every twentieth dialogue, by hash, is held "
-    "out."
+    "cost less, sampled answers cost more the longer they are, and the cosine of all-MiniLM-L6-v2 "
+    "with the last turn says how well a turn of another dialogue fits. How good a clean or sampled "
+    "response is, the reward model's linear teacher says (`training/reward_teacher.py`). "
+    "Beside the answer the model learnt which words of a response are sound. Every "
+    "twentieth dialogue, by hash, is held out."
 )
 TOPICAL_CHAT = (
     "With so few responses the standard error of a Spearman is about 0.05. No training row and no "
@@ -109,7 +110,8 @@ def card(args: argparse.Namespace, found: dict[str, Any]) -> None:
             "batch": f"up to {args.tokens:,} tokens, an example at most {args.longest}",
             "initialised from": "random weights; embeddings from model2vec-bge-base-128 (MIT)",
             "sampled responses": "the starter causal LM, tuned on the same turns (Apache-2.0)",
-            "targets of coherence": "cosines of all-MiniLM-L6-v2 (Apache-2.0)",
+            "fit of other turns": "cosines of all-MiniLM-L6-v2 (Apache-2.0)",
+            "quality of responses": "the teacher of the reward model, whose card lists its rows",
             "weights": "float16 safetensors",
             "rows": (
                 f"the T5 learnt from those of the turns below that are among the first {USED:,} in "

@@ -134,6 +134,27 @@ def test_micro_batches_change_speed_only(base, tmp_path):
     assert sft(base).identity() == sft(base, micro_tokens=1).identity()
 
 
+def test_short_texts_attention_is_written_out_in_bfloat16_alone(base, tmp_path, monkeypatch):
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    asked = []
+
+    def asking(backend):
+        asked.append(backend)
+        return sdpa_kernel(backend)
+
+    monkeypatch.setattr(finetune, "sdpa_kernel", asking)
+    exact = train(sft(base, steps=1), tmp_path / "float32")
+    assert not asked
+    written = train(sft(base, steps=1, precision="bfloat16"), tmp_path / "written")
+    assert asked == [SDPBackend.MATH]
+    monkeypatch.setattr(finetune, "_SHORT", 0)
+    fused = train(sft(base, steps=1, precision="bfloat16"), tmp_path / "fused")
+    assert len(asked) == 1
+    for made in (written, fused):
+        assert made.facts["train_loss"] == pytest.approx(exact.facts["train_loss"], rel=1e-2)
+
+
 def test_running_out_of_memory_halves_the_micro_batch_and_goes_on(base, tmp_path, monkeypatch):
     train(sft(base), tmp_path / "a")
     whole = finetune.WantedLogits.__call__
