@@ -163,6 +163,18 @@ def repeat_sentence(text: str, rng: random.Random, times: int = 0) -> str:
     return join_like(said, text) if "\n" in text and len(parts) > 3 else " ".join(said)
 
 
+def loop_sentences(text: str, rng: random.Random) -> str:
+    """Say up to three neighbouring sentences or lines over and over until the text ends."""
+    lines = [line for line in text.split("\n") if line.strip()]
+    parts, gap = (lines, "\n") if len(lines) > 2 else (sentences(text), " ")
+    if not parts:
+        return text
+    size = min(len(parts), rng.randint(1, 3))
+    start = rng.randrange(len(parts) - size + 1)
+    looped = parts[start : start + size] * rng.randint(3, 6)
+    return gap.join(parts[max(0, start - 3) : start] + looped)
+
+
 def loop_to_length(text: str, rng: random.Random) -> str:
     """A text about as long as the given one that says its first words over and over."""
     tokens = words(text)

@@ -16,10 +16,10 @@ DRAWN = {
 }  # fmt: skip
 """How often a source's answers are drawn, by weight."""
 FAULTS = {
-    "truncated": 3, "off_topic": 3, "off_topic_near": 3, "off_topic_overlap": 4, "repetitive": 3,
+    "truncated": 5, "off_topic": 2, "off_topic_near": 2, "off_topic_overlap": 2, "repetitive": 5,
     "looping": 1, "padded": 1.5, "wrong_language": 1.5, "gibberish": 1, "shuffled": 1.5,
     "words_missing": 1.5, "typos": 1, "babble": 1, "derailed": 1.5, "words_substituted": 2,
-    "prompt_copied": 2.5, "refusal": 1.5, "empty": 1.5, "too_short": 1.5, "cut_short": 2.5,
+    "prompt_copied": 2.5, "refusal": 2, "empty": 1.5, "too_short": 1.5, "cut_short": 2.5,
     "runs_on": 1.5,
     "numbers_altered": 1.5,
 }  # fmt: skip
@@ -59,7 +59,12 @@ class Breaker:
             "off_topic_near": lambda: self.neighbour(row, rng, 1),
             "off_topic_overlap": lambda: self.neighbour(row, rng, 16),
             "repetitive": lambda: rng.choice(
-                (faults.repeat_sentence, faults.repeat_phrase, faults.repeat_words)
+                (
+                    faults.loop_sentences,
+                    faults.repeat_sentence,
+                    faults.repeat_phrase,
+                    faults.repeat_words,
+                )
             )(text, rng),
             "looping": lambda: faults.loop_to_length(text, rng),
             "padded": lambda: (

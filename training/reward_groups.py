@@ -31,6 +31,8 @@ from reward_faults import FAULTS, Breaker
 ENCODER = common.ASSETS / "encoder"
 UNRELATED = -1.5
 """Level of an answer to another prompt among graded answers."""
+SEEDED = ("faulty", "unrelated")
+"""Kinds of groups whose first answer is good and all others are not."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def ordered_groups(data: Path) -> list[Group]:
 class Groups:
     """Draws groups of the given parts of the prompts."""
 
-    KINDS = {"graded": 3.0, "pairs": 1.5, "faulty": 3.0, "unrelated": 2.5}
+    KINDS = {"graded": 3.0, "pairs": 1.5, "faulty": 7.0, "unrelated": 1.5}
     PAIRS = {"rasbt_pref": 3.0, "dpo_pref": 0.7, "hh_pref": 0.5}
     GRADED = {"graded_vicuna": 3.0, "graded_self_instruct": 3.0, "mt_bench_graded": 0.7}
 

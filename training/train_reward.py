@@ -22,7 +22,7 @@ import numpy as np
 import reward_card
 import torch
 from reward_data import Messages
-from reward_groups import UNRELATED, Group, Groups
+from reward_groups import SEEDED, UNRELATED, Group, Groups
 from reward_measure import measure, summary
 from reward_teacher import Teacher
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -36,11 +36,11 @@ CHAT_TEMPLATE = """{{ bos_token }}{% for message in messages %}\
 {% else %}{{ raise_exception('Unknown role: ' + message['role']) }}{% endif %}{% endfor %}"""
 
 
-LENGTHS = (192, 256, 448, 768)
+LENGTHS = (256, 512, 768)
 """Where a step's texts are cut, in tokens."""
 TAUGHT = 8
 """Clean answers that the teacher puts in order at a time."""
-POINTWISE = 0.5
+POINTWISE = 1.0
 """Weight of telling good answers from faulty ones across prompts."""
 
 
@@ -109,16 +109,23 @@ class Drawer:
             items = rng.sample(self.clean, TAUGHT)
             ids = [encode(self.tokenizer, turns, [text], most)[0] for turns, text in items]
             return Drawn("taught", ids, taught=self.rewards(items, ids))
-        group = self.groups.draw(rng)
+        group, ids = self.group(rng, most)
         items = [(group.turns, text) for text, _ in group.answers]
-        ids = encode(self.tokenizer, group.turns, [text for _, text in items], most)
         weights, kind = pair_weights(group, self.args.matched), group.kind.split("_")[0]
-        if kind in ("faulty", "unrelated"):
+        if group.kind in SEEDED:
             sound = torch.tensor([level for _, level in group.answers])
             return Drawn(kind, ids, weights, sound=sound)
         taught = self.rewards(items, ids)
         taught[[level == UNRELATED for _, level in group.answers]] = torch.nan
         return Drawn(kind, ids, weights, taught=taught)
+
+    def group(self, rng: random.Random, most: int) -> tuple[Group, list[list[int]]]:
+        """A group and its ids. The good answer among faulty ones fits: cut, it would be faulty."""
+        while True:
+            group = self.groups.draw(rng)
+            ids = encode(self.tokenizer, group.turns, [text for text, _ in group.answers], most)
+            if group.kind not in SEEDED or len(ids[0]) < most:
+                return group, ids
 
     def rewards(
         self, items: Sequence[tuple[Messages, str]], ids: Sequence[list[int]]
@@ -255,11 +262,11 @@ def parse() -> argparse.Namespace:
     parser = common.base_parser(__doc__)
     parser.add_argument("--init", type=Path, default=common.ASSETS / "lm", help="trunk")
     parser.add_argument("--out", type=Path, default=common.ASSETS / "reward")
-    parser.add_argument("--steps", type=int, default=2200)
+    parser.add_argument("--steps", type=int, default=3600)
     parser.add_argument("--tokens", type=int, default=4096, help="tokens in a batch")
     parser.add_argument("--rate", type=float, default=6e-4)
     parser.add_argument("--matched", type=float, default=1.0, help="extra weight of like lengths")
-    parser.add_argument("--taught", type=float, default=0.3, help="share of draws for the teacher")
+    parser.add_argument("--taught", type=float, default=0.4, help="share of draws for the teacher")
     parser.add_argument("--develop", action="store_true", help="measure on development prompts")
     parser.add_argument("--measure", action="store_true", help="only measure the exported folder")
     return parser.parse_args()
