@@ -55,10 +55,11 @@ PURPOSE = (
 )
 GROUPS = (
     "A group is answers to one prompt with levels; all pairs of a group "
-    "whose levels differ by one or more are compared. Three tenths of the groups are answers of "
-    "models of known strength with one unrelated answer, three tenths good answers with up to "
-    "three faulty copies (`training/corruptions.py`), a quarter good answers among answers to "
-    "neighbouring prompts, the rest pairs that come with their order. Beside these, three draws in "
+    "whose levels differ by one or more are compared. Half of the groups are good answers with up "
+    "to three faulty copies (`training/corruptions.py`), a quarter answers of models of known "
+    "strength with one unrelated answer, an eighth good answers among answers to neighbouring "
+    "prompts, the rest pairs that come with their order. A good answer among faulty ones is never "
+    "cut. Beside these, four draws in "
     "ten are clean answers to different prompts, put in order by a linear teacher "
     "(`training/reward_teacher.py`: logistic regression on word pieces and counts, fitted on the "
     "same pairs), which the model also follows within groups of clean answers. The strengths "
@@ -147,10 +148,10 @@ def write(
             "seed": args.seed,
             "steps": f"{args.steps:,}",
             **{f"{name} seen": f"{count:,}" for name, count in made.items() if count},
-            "batch": f"about {args.tokens:,} tokens; texts are cut to 192 to 768 tokens",
+            "batch": f"about {args.tokens:,} tokens; texts are cut to 256 to 768 tokens",
             "loss": (
-                "Bradley-Terry over all pairs of a group; the teacher's odds; half as much, good "
-                "answers above 0 and faulty ones below"
+                "Bradley-Terry over all pairs of a group; the teacher's odds; good answers above 0 "
+                "and faulty ones below"
             ),
             "optimiser": f"AdamW, lr {args.rate}, cosine to 0, bfloat16 autocast",
             "weights": "float16 safetensors",
