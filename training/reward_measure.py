@@ -32,6 +32,8 @@ from instructmine.models.reward import RewardModel
 from instructmine.pool import Message, Turn
 
 TRIVIAL = ("length", "mtld", "overlap")
+POOL = Path(__file__).parents[1] / "examples/pool.jsonl"
+UNBROKEN = ("exact-duplicate", "near-duplicate")  # faults of the pool, not of an answer
 Wins = dict[str, list[float]]
 
 
@@ -185,6 +187,25 @@ def fault_pairs(data: Path, part: str) -> dict[str, list[Pair]]:
     return {fault: [p for p in pairs if p.kind == fault] for fault, pairs in drawn.items()}
 
 
+def planted_faults(model: RewardModel) -> Mapping[str, dict[str, float]]:
+    """How often a good row of the example pool is above a faulty one, by fault: AUROC."""
+    rows = common.read_rows(POOL)
+    scores = score(model, [(ask(row["instruction"], row["input"]), row["output"]) for row in rows])
+    by_fault: dict[str, list[float]] = defaultdict(list)
+    for row, value in zip(rows, scores, strict=True):
+        by_fault[row["fault"]].append(value)
+    good = np.asarray(by_fault.pop(""))[:, None]
+    kinds = {name: values for name, values in sorted(by_fault.items()) if name not in UNBROKEN}
+    kinds["all of these"] = [value for values in kinds.values() for value in values]
+    return {
+        name: {
+            "rows": len(values),
+            "reward": round(float(np.mean((good > values) + 0.5 * (good == values))), 3),
+        }
+        for name, values in kinds.items()
+    }
+
+
 def measure(folder: Path, data: Path, part: str) -> dict[str, Any]:
     """Quality of an exported folder, loaded by the package in single precision.
 
@@ -210,6 +231,7 @@ def measure(folder: Path, data: Path, part: str) -> dict[str, Any]:
     found["length_matched"]["pooled"] = shares(pooled, like)
     for fault, pairs in fault_pairs(data, part).items():
         found["faults"][fault] = shares(compare(model, pairs))
+    found["planted"] = planted_faults(model)
     return found
 
 
@@ -222,4 +244,6 @@ def summary(found: Mapping[str, Any]) -> str:
                 f"{column} {row[column]}" for column in ("pairs", "reward", *TRIVIAL)
             )
             lines.append(f"{sort} {name}: {columns}")
+    for name, row in found["planted"].items():
+        lines.append(f"planted {name}: rows {row['rows']} reward {row['reward']}")
     return "\n".join(lines)

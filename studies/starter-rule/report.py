@@ -87,21 +87,21 @@ def main() -> None:
 
 
 def gates() -> list[str]:
-    """What the rule's choice comes to among the rows whose reward is above a bound."""
+    """What the rule's choice comes to among the rows that pass gates."""
     files = [path for name in GATED if (path := RESULTS / f"gate-{name}.parquet").exists()]
     lines = [
-        "## The gate", "",
+        "## The gates", "",
         "Loss of the fit-eval after training on 256 rows that the rule `all (log)` chooses among "
-        "those whose reward is above a bound, three seeds; the difference to random rows with its "
-        "95 % interval.", "",
-        "| pool | bound | loss | difference to random |",
+        "those that pass the gates, three seeds; the difference to random rows with its 95 % "
+        "interval.", "",
+        "| pool | gates | loss | difference to random |",
         "|---" * 4 + "|",
     ]  # fmt: skip
     for path in files:
         pool = path.stem.removeprefix("gate-")
         for row in pq.read_table(path).to_pylist():
-            bound = Path(row["strategy"]).name.removesuffix(".decisions.parquet")
-            cells = [pool, bound, f"{row['loss']:.3f}", ""]
+            passed = Path(row["strategy"]).name.removesuffix(".decisions.parquet")
+            cells = [pool, passed, f"{row['loss']:.3f}", ""]
             if row["strategy"] != "random":
                 low, high = row["difference_low"], row["difference_high"]
                 cells[-1] = f"{row['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
