@@ -20,11 +20,11 @@ def workdir(tmp_path, monkeypatch):
 
 @pytest.fixture
 def pool(tmp_path):
-    """Every third response is rubbish, so that the base model's answer may win."""
+    """Every third response is rubbish, so that the base model's answer may win; half of it short."""
     made = rows(60)
     for number, row in enumerate(made):
         if number % 3 == 0:
-            row["output"] = "no no no no"
+            row["output"] = "no no no no" * (1 if number % 2 else 5)
     return write(tmp_path / "pool.jsonl", [*made, made[1]])
 
 
@@ -85,7 +85,7 @@ def test_labels_are_those_of_the_judge_by_hand(call, workdir):
 
 
 def test_files_stand_beside_and_the_classifier_is_an_indicator(call, pool, tmp_path):
-    result = call()
+    result = call(size=30)
     assert (tmp_path / "hard.decisions.parquet").exists()
     manifest = json.loads((tmp_path / "hard.manifest.json").read_text())
     assert manifest["command"] == "iterate" and len(manifest["iterate"]["rounds"]) == 2
@@ -130,7 +130,7 @@ def test_pool_order_does_not_decide(call, pool, tmp_path):
 def test_a_gate_keeps_rows_out(call):
     result = call(gate=["output_length>10"])
     reasons = result.reasons
-    assert reasons["gated"] == 20
+    assert reasons["gated"] == 10
     assert "gated: not output_length>10" in result.decisions.column("reason").to_pylist()
 
 
