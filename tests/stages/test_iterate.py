@@ -20,7 +20,7 @@ def workdir(tmp_path, monkeypatch):
 
 @pytest.fixture
 def pool(tmp_path):
-    """Every third response is rubbish, so that the base model's answer may win; half of it short."""
+    """Every third response is rubbish, half of it short, so that the base model may win."""
     made = rows(60)
     for number, row in enumerate(made):
         if number % 3 == 0:
