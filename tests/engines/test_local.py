@@ -1,5 +1,11 @@
 """The local engine: order, laziness, errors, and what happens when a process dies."""
 
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 from crash_workers import Doubler, notes
 
@@ -54,3 +60,39 @@ def test_errors_of_a_worker_arrive_as_they_were(tmp_path, workers):
         list(engine.run(Doubler(tmp_path), [["wrong"]]))
     with pytest.raises(MissingExtraError, match="a test needs nothing, which is not installed"):
         list(engine.run(Doubler(tmp_path), [["missing"]]))
+
+
+RUN = """
+from pathlib import Path
+from crash_workers import Doubler
+from instructmine.engines.local import LocalEngine
+if __name__ == "__main__":
+    list(LocalEngine(workers=2).run(Doubler(Path("."), seconds=600), [[1], [2]]))
+"""
+
+
+def test_no_process_outlives_a_run_that_was_killed(tmp_path):
+    (tmp_path / "run.py").write_text(RUN)
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    run = subprocess.Popen([sys.executable, "run.py"], cwd=tmp_path, env=env)
+    within(60, lambda: len(notes(tmp_path, "opened")) == 2)
+    run.kill()
+    run.wait()
+    within(30, lambda: not any(alive(int(pid)) for pid in notes(tmp_path, "opened")))
+
+
+def within(seconds, true):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def alive(pid):
+    """Whether a process runs; one that ended and that nobody has asked about does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{pid}/stat")
+    return not state.exists() or state.read_text().rpartition(")")[2].split()[0] != "Z"
