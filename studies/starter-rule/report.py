@@ -93,18 +93,20 @@ def gates() -> list[str]:
         "## The gates", "",
         "Loss of the fit-eval after training on 256 rows that the rule `all (log)` chooses among "
         "those that pass the gates, three seeds; the difference to random rows with its 95 % "
-        "interval.", "",
-        "| pool | gates | loss | difference to random |",
-        "|---" * 4 + "|",
+        "interval, and how many of the rows are broken ones.", "",
+        "| pool | gates | loss | difference to random | broken |",
+        "|---" * 5 + "|",
     ]  # fmt: skip
     for path in files:
         pool = path.stem.removeprefix("gate-")
         for row in pq.read_table(path).to_pylist():
             passed = Path(row["strategy"]).name.removesuffix(".decisions.parquet")
+            broken = row.get("source:broken")
             cells = [pool, passed, f"{row['loss']:.3f}", ""]
             if row["strategy"] != "random":
                 low, high = row["difference_low"], row["difference_high"]
                 cells[-1] = f"{row['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
+            cells.append("" if broken is None else f"{broken:.0%}")
             lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""] if files else []
 
