@@ -99,7 +99,11 @@ def test_compare_gives_the_same_table(ray, training):
     assert there.select(kept).equals(here.select(kept))
 
 
-def test_iterate_takes_the_same(ray, pool, tmp_path):
+def test_iterate_takes_the_same(ray, tmp_path):
+    made = rows(40)
+    for row in made[::2]:  # rubbish, so that the base model's answer may win
+        row["output"] = "no no no no"
+    pool = write(tmp_path / "pool.jsonl", made)
     options = {
         "base_model": "starter", "size": 10, "batch": 0.2, "holdout": 4, "clusters": 3,
         "draw": 0.5, "rounds": 1, "most_rounds": 1, "epochs": 1, "max_new_tokens": 8,
