@@ -75,17 +75,18 @@ def test_no_process_outlives_a_run_that_was_killed(tmp_path):
     (tmp_path / "run.py").write_text(RUN)
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     run = subprocess.Popen([sys.executable, "run.py"], cwd=tmp_path, env=env)
-    within(60, lambda: len(notes(tmp_path, "opened")) == 2)
+    assert within(60, lambda: len(notes(tmp_path, "opened")) == 2)
     run.kill()
     run.wait()
-    within(30, lambda: not any(alive(int(pid)) for pid in notes(tmp_path, "opened")))
+    assert within(30, lambda: not any(alive(int(pid)) for pid in notes(tmp_path, "opened")))
 
 
 def within(seconds, true):
+    """Whether something comes true in time."""
     end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "waited in vain"
+    while not (found := true()) and time.monotonic() < end:
         time.sleep(0.1)
+    return found
 
 
 def alive(pid):
