@@ -44,9 +44,9 @@ TOPICAL_CHAT = (
     "With so few responses the standard error of a Spearman is about 0.05. No training row comes "
     "from this set. The values of the trivial features and of an earlier version of this model "
     "(0.248, 0.217 and 0.086 in the order below) were known when the examples were designed. The "
-    "scores were then read for three finished models of slightly different examples; the other two "
-    "reached 0.360 and 0.270, 0.286 and 0.220, 0.043 and 0.054. The best of the three is shipped, "
-    "so that its values flatter it."
+    "scores were then read for five finished models of slightly different examples; the other four "
+    "reached 0.360, 0.270, 0.332 and 0.337, 0.286, 0.220, 0.265 and 0.243, 0.043, 0.054, 0.121 and "
+    "0.206. The best on the first two questions is shipped, so that its values flatter it."
 )
 SOURCES = {
     "hh": ("HH-RLHF, harmless-base test split", "Anthropic/hh-rlhf", "MIT"),
