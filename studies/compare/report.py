@@ -49,7 +49,7 @@ def main() -> None:
 def named(row: Row) -> Row:
     """Give the one rule that was named by its file a name to read."""
     return row | {
-        "strategy": row["strategy"].replace(f"rule:{material.UNGATED}", "rule without its gate")
+        "strategy": row["strategy"].replace(f"rule:{material.UNGATED}", "rule without its gates")
     }
 
 
