@@ -330,3 +330,18 @@ def test_without_matplotlib_there_is_no_plot(call, monkeypatch, tmp_path):
     monkeypatch.setattr(size_plot, "find_spec", lambda name: None)
     assert "plot" not in call(seeds=1, out=tmp_path / "search.json").files
     assert not (tmp_path / "search.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "named"),
+    [
+        ([8, 20, 700], [8, 20, 700]),
+        ([100, 150, 200, 250, 300, 400, 500, 600, 700], [100, 200, 300, 500]),
+        ([128 * 2**n for n in range(9)], [300, 1000, 3000, 10000, 30000]),
+        (list(range(601, 610)), list(range(601, 610))),
+    ],
+)
+def test_the_axis_names_so_many_sizes_as_can_be_read(sizes, named):
+    import instructmine.stages._size_plot as size_plot
+
+    assert size_plot._ticks(sizes) == named

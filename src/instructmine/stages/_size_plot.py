@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 COLOURS = ("#1f6f8b", "#c1553b", "#5b8c3a", "#8661a8", "#b58a1b", "#5a5a5a")  # no pair by hue alone
 MARKERS = "osD^vP"
-TICKS = (1, 2, 3, 5)
-MOST_TICKS = 8  # measured sizes named on the axis; with more of them round ones are
+TICKS = ((1, 2, 3, 5), (1, 3), (1,))
+MOST_TICKS = 8  # sizes named on the axis: the measured ones, round ones where those are too many
 NOTE = "mean over seeds; bars: 95 % interval of the difference to the lowest of the curve"
 
 
@@ -61,12 +61,20 @@ def _panel(panel: Any, result: SizeSearch, name: str) -> None:
         sizes |= set(curve.sizes)
     panel.axvline(result.size, color="black", lw=1, ls=":", label=f"chosen: {result.size:,}")
     panel.set_xscale("log")
-    ticks = [n * 10**power for power in range(7) for n in TICKS]
-    shown = [tick for tick in ticks if min(sizes) <= tick <= max(sizes)]
-    if len(sizes) <= MOST_TICKS or len(shown) < 2:
-        shown = sorted(sizes)
+    shown = _ticks(sorted(sizes))
     panel.set_xticks(shown, [f"{tick:,}" for tick in shown])
     panel.set_xticks([], minor=True)
     panel.set_xlabel("examples trained on")
     panel.set_title(name if name != result.eval else f"{name} (searched by)", fontsize=10)
     panel.spines[["top", "right"]].set_visible(False)
+
+
+def _ticks(sizes: list[int]) -> list[int]:
+    if len(sizes) <= MOST_TICKS:
+        return sizes
+    for digits in TICKS:
+        round_ones = [n * 10**power for power in range(10) for n in digits]
+        shown = [tick for tick in round_ones if sizes[0] <= tick <= sizes[-1]]
+        if len(shown) <= MOST_TICKS:
+            break
+    return shown if len(shown) > 1 else sizes
