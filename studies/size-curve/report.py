@@ -14,6 +14,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from instructmine.comparison import RANDOM, Curve
+
 PARTS = ("epochs", "steps", "blend", "blend-flaml")
 Found = dict[str, Any]
 
@@ -44,21 +46,47 @@ def curve(name: str, one: Found) -> list[str]:
     """Say what one series measured: a table for every eval set, and the shape of each curve."""
     match = "one epoch" if one["match"] == "epochs" else "fixed steps"
     lines = [f"## {name}: {match}", "", f"![{name}]({name}.png)", ""]
-    rankings = list(dict.fromkeys(row["ranking"] for row in one["curve"]))
+    lines += [
+        "Losses ± half the 95 % interval of the difference to the lowest of their curve. p is"
+    ]
+    lines += [
+        "corrected for all sizes of the eval set, **bold** below .05. The last column says how"
+    ]
+    lines += ["many times as many random rows the same loss takes, on random's curve.", ""]
     for eval_name in dict.fromkeys(row["eval"] for row in one["curve"]):
         own = {(r["ranking"], r["size"]): r for r in one["curve"] if r["eval"] == eval_name}
-        sizes = sorted({size for _, size in own})
-        rows = [[f"{n:,}", *(_loss(own.get((ranking, n))) for ranking in rankings)] for n in sizes]
-        lines += [f"Loss on {eval_name} ± half the 95 % interval of the difference to the lowest:"]
-        lines += ["", *table(["size", *rankings], rows), ""]
+        lines += [f"### On {eval_name}", ""]
+        lines += [*against(own, one["against_random"], eval_name), ""]
     lines += [f"- {s['ranking']} on {s['eval']}: {s['explained']}" for s in one["shapes"]]
-    better = [
-        f"- {r['ranking']} at {r['size']:,} on {r['eval']}: {r['difference']:+.4f} to random, "
-        f"{r['verdict']} (corrected p {r['p_corrected']:.2g})"
-        for r in one["against_random"]
-        if r["difference"] is not None
-    ]
-    return [*lines, "", *better, ""]
+    return [*lines, ""]
+
+
+def against(
+    own: dict[tuple[str, int], Found], contrasts: Iterable[Found], eval_name: str
+) -> list[str]:
+    """Return the table of one eval set: each ranking beside random, size by size."""
+    drawn = sorted((size, row["loss"]) for (ranking, size), row in own.items() if ranking == RANDOM)
+    reference = Curve(*(tuple(values) for values in zip(*drawn, strict=True)))
+    found = {(r["ranking"], r["size"]): r for r in contrasts if r["eval"] == eval_name}
+    rows = []
+    for (ranking, size), row in sorted(own.items(), key=lambda one: (one[0][0], one[0][1])):
+        contrast = found.get((ranking, size))
+        if ranking == RANDOM or contrast is None or contrast["difference"] is None:
+            continue
+        p = f"{contrast['p_corrected']:.2g}"
+        rows.append(
+            [
+                ranking,
+                f"{size:,}",
+                _loss(row),
+                _loss(own.get((RANDOM, size))),
+                f"{contrast['difference']:+.4f}",
+                f"**{p}**" if contrast["p_corrected"] < 0.05 else p,
+                str(reference.multiplier(row["loss"], size)),
+            ]
+        )
+    header = ["ranking", "size", "loss", "random", "difference", "p", "random rows"]
+    return table(header, rows)
 
 
 def _loss(row: Found | None) -> str:
