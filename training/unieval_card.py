@@ -44,9 +44,10 @@ TOPICAL_CHAT = (
     "With so few responses the standard error of a Spearman is about 0.05. No training row comes "
     "from this set. The values of the trivial features and of an earlier version of this model "
     "(0.248, 0.217 and 0.086 in the order below) were known when the examples were designed. The "
-    "scores were then read for five finished models of slightly different examples; the other four "
-    "reached 0.360, 0.270, 0.332 and 0.337, 0.286, 0.220, 0.265 and 0.243, 0.043, 0.054, 0.121 and "
-    "0.206. The best on the first two questions is shipped, so that its values flatter it."
+    "scores were then read for seven finished models of different examples and first weights; the "
+    "other six reached 0.360, 0.270, 0.332, 0.337, 0.286 and 0.326, 0.286, 0.220, 0.265, 0.243, "
+    "0.228 and 0.248, 0.043, 0.054, 0.121, 0.206, 0.276 and 0.226. The best on the first two "
+    "questions is shipped, so that its values flatter it."
 )
 SOURCES = {
     "hh": ("HH-RLHF, harmless-base test split", "Anthropic/hh-rlhf", "MIT"),
