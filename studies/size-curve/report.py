@@ -17,6 +17,11 @@ from typing import Any
 from instructmine.comparison import RANDOM, Curve
 
 PARTS = ("epochs", "steps", "blend", "blend-flaml")
+LEGEND = (
+    "Losses ± half the 95 % interval of the difference to the lowest of their curve. p is "
+    "corrected for all sizes of the eval set, **bold** below .05. The last column says how many "
+    "times as many random rows the same loss takes, on random's curve."
+)
 Found = dict[str, Any]
 
 
@@ -46,13 +51,7 @@ def curve(name: str, one: Found) -> list[str]:
     """Say what one series measured: a table for every eval set, and the shape of each curve."""
     match = "one epoch" if one["match"] == "epochs" else "fixed steps"
     lines = [f"## {name}: {match}", "", f"![{name}]({name}.png)", ""]
-    lines += [
-        "Losses ± half the 95 % interval of the difference to the lowest of their curve. p is"
-    ]
-    lines += [
-        "corrected for all sizes of the eval set, **bold** below .05. The last column says how"
-    ]
-    lines += ["many times as many random rows the same loss takes, on random's curve.", ""]
+    lines += [LEGEND, ""]
     for eval_name in dict.fromkeys(row["eval"] for row in one["curve"]):
         own = {(r["ranking"], r["size"]): r for r in one["curve"] if r["eval"] == eval_name}
         lines += [f"### On {eval_name}", ""]
