@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,8 @@ if TYPE_CHECKING:
 COLOURS = ("#1f6f8b", "#c1553b", "#5b8c3a", "#8661a8", "#b58a1b", "#5a5a5a")  # no pair by hue alone
 MARKERS = "osD^vP"
 TICKS = ((1, 2, 3, 5), (1, 3), (1,))
-MOST_TICKS = 8  # sizes named on the axis: the measured ones, round ones where those are too many
+MOST_TICKS = 8  # sizes named on the axis: the measured ones, round ones where those do not fit
+LEAST_APART = 0.12  # of the axis, between sizes named on it
 NOTE = "mean over seeds; bars: 95 % interval of the difference to the lowest of the curve"
 
 
@@ -70,7 +73,8 @@ def _panel(panel: Any, result: SizeSearch, name: str) -> None:
 
 
 def _ticks(sizes: list[int]) -> list[int]:
-    if len(sizes) <= MOST_TICKS:
+    apart = [math.log(after / before) for before, after in pairwise(sizes)]
+    if len(sizes) <= MOST_TICKS and min(apart, default=1) >= sum(apart) * LEAST_APART:
         return sizes
     for digits in TICKS:
         round_ones = [n * 10**power for power in range(10) for n in digits]
