@@ -1,10 +1,8 @@
-"""Train the starter dialogue evaluator: a tiny T5 that answers UniEval's three questions.
+"""Train a tiny T5 to answer UniEval's three questions: what is wrong inside a response.
 
 The model reads the literal UniEval input strings and answers "Yes" or "No" at the first decoder
 step. Run `unieval_generator.py` and `unieval_teacher.py` first: they make the sampled responses and
-the vectors that the examples need.
-
-Human scores of Topical-Chat are read for the final measurement alone, never for training.
+the vectors that the examples need. `train_coherence.py` makes the shipped model of it.
 """
 
 from __future__ import annotations
@@ -15,12 +13,10 @@ import random
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import common
 import torch
-from transformers import PreTrainedTokenizerFast, T5ForConditionalGeneration
-from unieval_card import card
+from transformers import PreTrainedTokenizerFast
 from unieval_examples import Maker
 from unieval_model import (
     answer_ids,
@@ -32,7 +28,7 @@ from unieval_model import (
     optimizers_of,
     set_start,
 )
-from unieval_quality import development_agreement, human_agreement, synthetic_quality
+from unieval_quality import measure
 
 VECTORS = Path("../shared/models/model2vec-bge-base-128")
 
@@ -40,7 +36,7 @@ VECTORS = Path("../shared/models/model2vec-bge-base-128")
 def parse() -> argparse.Namespace:
     """Command line."""
     parser = common.base_parser(__doc__)
-    parser.add_argument("--out", type=Path, default=common.ASSETS / "unieval")
+    parser.add_argument("--out", type=Path, help="default: unieval/first in --scratch")
     parser.add_argument("--vocabulary", type=int, default=4096)
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--hidden", type=int, default=512)
@@ -52,23 +48,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--word-loss", type=float, default=0.5, help="weight of the judge")
     parser.add_argument("--matrix-rate", type=float, default=1.5e-3, help="peak, hidden matrices")
     parser.add_argument("--rate", type=float, default=2e-3, help="peak, the other weights")
-    parser.add_argument("--measure", action="store_true", help="measure the folder, write its card")
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.out = args.out or first_folder(args.scratch)
+    return args
 
 
-def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """Quality of the exported folder; Topical-Chat's human scores are read with --measure alone."""
-    model = T5ForConditionalGeneration.from_pretrained(args.out, dtype=torch.float32)
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(args.out)
-    maker = Maker(args.data, args.seed, args.scratch / "unieval", development=True)
-    found: dict[str, Any] = {
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "development": development_agreement(model, tokenizer, args.data),
-        "synthetic": synthetic_quality(model, tokenizer, maker, args.seed + 1, 4000),
-    }
-    if args.measure:
-        found["topical_chat"] = human_agreement(model, tokenizer, args.data)
-    return found
+def first_folder(scratch: Path) -> Path:
+    """Where this script leaves its model unless told otherwise."""
+    return scratch / "unieval/first"
 
 
 def take_step(
@@ -140,15 +127,11 @@ def train(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Train and measure on held-out dialogues; or measure the folder on all sets, for its card."""
+    """Train and measure on held-out dialogues."""
     args = parse()
     common.set_up(args.seed, args.threads)
-    if not args.measure:
-        train(args)
-    found = measure(args)
-    print(json.dumps(found, indent=1))
-    if args.measure:
-        card(args, found)
+    train(args)
+    print(json.dumps(measure(args.out, args), indent=1))
 
 
 if __name__ == "__main__":

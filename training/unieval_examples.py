@@ -70,6 +70,11 @@ class Example:
     fault: str
     spans: tuple[tuple[int, int, int], ...] = ()
 
+    @property
+    def response(self) -> str:
+        """The response that is asked about."""
+        return self.text[self.spans[0][0] : self.spans[-1][1]] if self.spans else ""
+
 
 @dataclass(frozen=True)
 class Bad:
@@ -273,8 +278,11 @@ class Maker:
     def pair(self, rng: random.Random) -> tuple[Example, Example]:
         """A question with a good response and with a faulty one to the same history."""
         at = rng.randrange(len(self.turns))
+        return self.asked(rng.choices((*QUESTIONS,), (0.25, 0.25, 0.5))[0], at, rng)
+
+    def asked(self, question: str, at: int, rng: random.Random) -> tuple[Example, Example]:
+        """One question with two responses."""
         turn = self.turns[at]
-        question = rng.choices((*QUESTIONS,), (0.25, 0.25, 0.5))[0]
         if question != "coherence" and rng.random() < CLEAN:
             return self.clean_pair(question, rng)
         kind, target = rng.random(), self.judged(turn.response)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import random
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import common
+import torch
 from scipy.stats import spearmanr
 from transformers import PreTrainedTokenizerFast, T5ForConditionalGeneration
 from unieval_examples import QUESTIONS, Maker
@@ -92,3 +95,15 @@ def synthetic_quality(
         out[question] = {"all": round(area(good, [v for vs in by.values() for v in vs]), 3)}
         out[question] |= {name: round(area(good, by[name]), 3) for name in sorted(by)}
     return out
+
+
+def measure(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Quality of a saved folder, people's scores of Topical-Chat left aside."""
+    model = T5ForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    maker = Maker(args.data, args.seed, args.scratch / "unieval", development=True)
+    return {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "development": development_agreement(model, tokenizer, args.data),
+        "synthetic": synthetic_quality(model, tokenizer, maker, args.seed + 1, 4000),
+    }

@@ -23,12 +23,16 @@ CHUNK = 4096
 
 
 def texts_of(turns: Sequence[Turn], sampled: Sequence[Sample]) -> list[str]:
-    """Every text that is compared, once: the last turn, the real and the sampled response."""
-    said = (
+    """Every text that is compared, once: the last turn, the real and the sampled response.
+
+    Only the first turns have sampled responses; those without come last.
+    """
+    said = [
         (turn.history[-1], turn.response, sample.response)
-        for turn, sample in zip(turns, sampled, strict=True)
-    )
-    return [*dict.fromkeys(text for texts in said for text in texts)]
+        for turn, sample in zip(turns, sampled, strict=False)
+    ]
+    rest = ((turn.history[-1], turn.response) for turn in turns[len(sampled) :])
+    return [*dict.fromkeys(text for texts in (*said, *rest) for text in texts)]
 
 
 def encode(texts: Sequence[str], teacher: Path, folder: Path) -> np.ndarray:
@@ -101,8 +105,8 @@ def main() -> None:
     args = parser.parse_args()
     common.set_up(args.seed, args.threads)
     folder = args.scratch / "unieval"
-    turns = bank(args.data, args.seed, folder)[:USED]
-    sampled = samples(folder, len(turns))
+    turns = bank(args.data, args.seed, folder)
+    sampled = samples(folder, USED)
     encode(texts_of(turns, sampled), args.teacher, folder / "vectors")
     teacher = fit(turns, sampled, folder / "vectors", args.seed)
     print("calibrated", teacher.slope, teacher.bias)
