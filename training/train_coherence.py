@@ -18,12 +18,11 @@ from typing import Any
 
 import common
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits
 from train_unieval import VECTORS, first_folder, take_step
 from transformers import PreTrainedTokenizerFast, T5ForConditionalGeneration
 from unieval_comparison import set_comparison
 from unieval_examples import QUESTIONS, Example
-from unieval_model import Batch, answer_ids, batches, encode, optimizers_of, score
+from unieval_model import answer_ids, answer_loss, batches, encode, optimizers_of, score
 from unieval_related import Related
 
 ALONE = ("naturalness", "understandability")
@@ -101,18 +100,6 @@ class Lessons:
         ]
 
 
-def loss_of(model: T5ForConditionalGeneration, batch: Batch, yes: int, no: int) -> torch.Tensor:
-    """Cross-entropy of the answers."""
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        out = model(
-            input_ids=batch.ids,
-            attention_mask=(batch.ids != 0).long(),
-            decoder_input_ids=torch.zeros(len(batch.ids), 1, dtype=torch.long),
-        )
-    logits = out.logits[:, 0].float()
-    return binary_cross_entropy_with_logits(logits[:, yes] - logits[:, no], batch.target)
-
-
 def train(args: argparse.Namespace) -> None:
     """Train in stages, with a checkpoint every 200 steps to resume from."""
     lessons = Lessons(args)
@@ -152,7 +139,8 @@ def train_stage(
         chunk += 1
         rows = encode(lessons.tokenizer, lessons.examples(stage.alone, rng), args.longest)
         for batch in batches(rows, args.tokens, rng)[: stage.steps - step]:
-            loss = loss_of(model, batch, yes, no)
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                loss, _ = answer_loss(model, batch, yes, no)
             loss.backward()
             take_step(model, optimizers, common.cosine_lr(step, stage.steps, 50, 0.01))
             step += 1

@@ -266,14 +266,7 @@ class Maker:
 
     def history(self, turn: Turn, rng: random.Random) -> str:
         """The last turns before the response, one a line: as many as a random budget allows."""
-        budget = rng.choice((20, 40, 60, 90, 160))
-        kept: list[str] = []
-        for part in reversed(turn.history):
-            budget -= len(part.split())
-            if kept and budget < 0:
-                break
-            kept.append(part)
-        return "\n".join(reversed(kept))
+        return last_turns(turn, rng.choice((20, 40, 60, 90, 160)))
 
     def pair(self, rng: random.Random) -> tuple[Example, Example]:
         """A question with a good response and with a faulty one to the same history."""
@@ -323,6 +316,17 @@ class Maker:
     def examples(self, rng: random.Random, pairs: int) -> list[Example]:
         """Good and faulty examples in turn."""
         return [example for _ in range(pairs) for example in self.pair(rng)]
+
+
+def last_turns(turn: Turn, budget: int) -> str:
+    """The last turns before the response, one a line: up to so many words, one turn at least."""
+    kept: list[str] = []
+    for part in reversed(turn.history):
+        budget -= len(part.split())
+        if kept and budget < 0:
+            break
+        kept.append(part)
+    return "\n".join(reversed(kept))
 
 
 def example(

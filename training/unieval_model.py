@@ -220,6 +220,20 @@ def batches(rows: Sequence[Row], budget: int, rng: random.Random) -> list[Batch]
     return out
 
 
+def answer_loss(
+    model: T5ForConditionalGeneration, batch: Batch, yes: int, no: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cross-entropy of the answers, and the encoder's output (rows, tokens, width)."""
+    out = model(
+        input_ids=batch.ids,
+        attention_mask=(batch.ids != 0).long(),
+        decoder_input_ids=torch.zeros(len(batch.ids), 1, dtype=torch.long),
+    )
+    logits = out.logits[:, 0].float()
+    loss = binary_cross_entropy_with_logits(logits[:, yes] - logits[:, no], batch.target)
+    return loss, out.encoder_last_hidden_state
+
+
 def losses(
     model: T5ForConditionalGeneration, judge: torch.nn.Linear, batch: Batch, yes: int, no: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -228,15 +242,9 @@ def losses(
     `judge` reads the encoder's output token by token, and serves the training alone: its first
     value tells the response's sound words from the others, its second answers the question.
     """
-    out = model(
-        input_ids=batch.ids,
-        attention_mask=(batch.ids != 0).long(),
-        decoder_input_ids=torch.zeros(len(batch.ids), 1, dtype=torch.long),
-    )
-    logits = out.logits[:, 0].float()
-    answer = binary_cross_entropy_with_logits(logits[:, yes] - logits[:, no], batch.target)
+    answer, states = answer_loss(model, batch, yes, no)
     known = batch.sound >= 0
-    marks = judge(out.encoder_last_hidden_state[known]).float()
+    marks = judge(states[known]).float()
     wanted = batch.target[:, None].expand_as(batch.sound)[known]
     return (
         answer,

@@ -10,7 +10,7 @@ import math
 import random
 from pathlib import Path
 
-from unieval_examples import UNSAID, Example, Maker, example
+from unieval_examples import UNSAID, Example, Maker, example, last_turns
 from unieval_generator import samples
 from unieval_teacher import fit
 from unieval_turns import USED, Turn, bank
@@ -41,7 +41,7 @@ class Related:
         out = []
         for _ in range(pairs):
             turn = rng.choice(self.maker.clean)
-            history = shown(turn, rng)
+            history = last_turns(turn, rng.choice(BUDGETS))
             for kind in rng.choices([*REAL], [*REAL.values()], k=2):
                 said = self.real(turn, kind, rng)
                 sound = (1,) * len(said.split())
@@ -53,7 +53,7 @@ class Related:
         out = []
         for _ in range(pairs):
             at = rng.randrange(len(self.maker.turns))
-            history = shown(self.maker.turns[at], rng)
+            history = last_turns(self.maker.turns[at], rng.choice(BUDGETS))
             for kind in rng.choices([*ANSWERS], [*ANSWERS.values()], k=2):
                 said, near, name = self.answered(at, kind, rng)
                 sound = (1,) * len(said.split())
@@ -84,15 +84,3 @@ class Related:
     def near(self, turn: Turn, response: str) -> float:
         """Probability that a response belongs to the history, by the teacher."""
         return float(self.teacher.belongs(turn, [response])[0])
-
-
-def shown(turn: Turn, rng: random.Random) -> str:
-    """The last turns before the response, one a line: as many as a random budget allows."""
-    budget = rng.choice(BUDGETS)
-    kept: list[str] = []
-    for part in reversed(turn.history):
-        budget -= len(part.split())
-        if kept and budget < 0:
-            break
-        kept.append(part)
-    return "\n".join(reversed(kept))
