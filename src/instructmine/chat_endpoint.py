@@ -325,7 +325,11 @@ class ChatClient:
     def _finished(
         self, count: int, work: Callable[[int], Found | None], stop: Callable[[], bool]
     ) -> Iterator[tuple[int, Found | None, BaseException | None]]:
-        """Yield calls as they finish; when told to stop, only those that had begun."""
+        """Yield calls as they finish; when told to stop, only those that had begun.
+
+        Twice `concurrency` calls are begun and not yet taken up by the reader at the most, so
+        that a crash can lose no more, and no call waits for the reader to keep an earlier one.
+        """
         todo: SimpleQueue[int | None] = SimpleQueue()
         done: SimpleQueue[tuple[int, Found | None, BaseException | None]] = SimpleQueue()
 

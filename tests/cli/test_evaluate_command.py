@@ -92,8 +92,9 @@ def test_a_killed_run_goes_on_and_pays_for_nothing_twice(run, command, workdir, 
         assert 7 <= before < 18, "it ended before the signal"
         code, text, _ = run(*command, "-o", tmp_path / "a.json")
         assert code == 0
-        # Only what was under way when it died is asked again.
-        assert len(there.requests) <= 18 + 2
+        # Asked again is only what was under way or not yet written when it died: at most twice
+        # the requests that are under way at once, however slow the disk.
+        assert len(there.requests) <= 18 + 2 * 2
         assert run(*command, "-o", tmp_path / "b.json", "--workdir", tmp_path / "clean")[0] == 0
     again, clean = (json.loads((tmp_path / f"{name}.json").read_text()) for name in "ab")
     assert again["judge"]["pairwise"] == clean["judge"]["pairwise"]

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from array import array
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +23,8 @@ from instructmine.ids import digest_in_order, order_by, words
 from instructmine.pool import Example, PoolRow
 
 _REJECTED_BYTES = 2**24  # of rejected rows that are held in memory
+_KEPT_BYTES = 2**23  # of examples that are kept for the next call
+_EXAMPLE_BYTES = 700  # of an example without its texts, about
 
 
 class RowMask(Collection[int]):
@@ -85,6 +87,7 @@ class PoolIndex:
     source: npt.NDArray[np.int32]
     row: npt.NDArray[np.int64]
     rejected: RejectedRows
+    _kept: dict[int, Example] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
         """Number of readable rows."""
@@ -114,9 +117,27 @@ class PoolIndex:
     def examples(self, wanted: npt.NDArray[np.bool_]) -> Iterator[tuple[int, Example]]:
         """Yield (position, example) for the wanted rows, streaming the pool once more.
 
+        Few rows are kept for the next call: a pool that has grown is asked for the same new rows
+        by every indicator, and each time the whole file would be parsed for them.
+
         Raises PoolError when a file has changed since it was indexed.
         """
         positions = np.flatnonzero(wanted)
+        if len(positions) <= len(self._kept) and all(p in self._kept for p in positions.tolist()):
+            yield from [(p, self._kept[p]) for p in positions.tolist()]
+            return
+        kept: dict[int, Example] = {}
+        room = _KEPT_BYTES
+        for position, example in self._read(positions):
+            if room > 0:
+                room -= _EXAMPLE_BYTES + sum(len(message.content) for message in example.messages)
+                kept[position] = example
+            yield position, example
+        if room > 0:
+            self._kept.clear()
+            self._kept.update(kept)
+
+    def _read(self, positions: npt.NDArray[np.intp]) -> Iterator[tuple[int, Example]]:
         places = {
             self.sources[code]: RowMask(self.row[own])
             for code in np.unique(self.source[positions])
