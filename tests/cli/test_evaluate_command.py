@@ -77,7 +77,7 @@ def test_the_key_is_in_no_file_and_on_no_screen(run, command, tmp_path, monkeypa
 
 
 def test_a_killed_run_goes_on_and_pays_for_nothing_twice(run, command, workdir, tmp_path):
-    with JudgeServer(latency=0.05) as there:
+    with JudgeServer(latency=0.15) as there:
         command += ["--base-url", there.url, "--concurrency", "2"]
         process = subprocess.Popen(
             [sys.executable, "-m", "instructmine", *command],
