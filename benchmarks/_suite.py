@@ -52,6 +52,7 @@ AGAINST_PEERS = (
     ),
 )
 OURSELVES = (
+    Part("allocator", _SHARED, _SHARED + "--steps 2"),
     Part("approximate", "--rows 20000", "--rows 2000"),
     Part("iterate", _SHARED + "--vectors 100000 --pool 300", _SHARED + "--vectors 5000 --pool 0"),
     Part("scale", "--scratch {out}/scale", "--rows 2000 --scratch {out}/scale"),
