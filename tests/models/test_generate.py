@@ -1,5 +1,7 @@
 """Generation: equal to transformers', whatever the batch; ends, limits, memory, draws."""
 
+import logging
+
 import pytest
 import torch
 
@@ -113,11 +115,15 @@ def test_running_out_of_memory_halves_the_batch(tiny, monkeypatch):
     assert all("does not fit in memory" in one.problem for _, one in made.answer(HISTORIES))
 
 
-def test_a_prompt_without_room_is_said_so_and_one_with_little_is_answered_alone(tiny):
+def test_a_prompt_without_room_is_said_so_and_one_with_little_is_answered_alone(tiny, caplog):
     made = generator(tiny("llama"))
+    made.tokenizer.model_max_length = 512
+    logging.getLogger("transformers").addHandler(caplog.handler)  # it hands nothing on
     tight = (Message("user", "ball " * 165),)
     full = (Message("user", "ball " * 600),)
     found = dict(made.answer([*HISTORIES, tight, full]))
+    logging.getLogger("transformers").removeHandler(caplog.handler)
+    assert not caplog.records  # the problem says it, no line on the terminal
     room = 512 - len(made.tokenizer(made.renderer.text(tight, add_generation_prompt=True),
                                     add_special_tokens=False)["input_ids"])  # fmt: skip
     assert 0 < room < 20 or found[6].tokens == 20

@@ -141,7 +141,8 @@ class Generator:
             except TemplateRefusalError as error:
                 yield index, Answer("", problem=f"the chat template refuses it: {error}")
                 continue
-            ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            # Not verbose: what is too long is the answer's problem below, not a line in a log.
+            ids = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
             if self.limit is not None and len(ids) >= self.limit:
                 why = f"its prompt has {len(ids)} tokens and the model reads {self.limit}"
                 yield index, Answer("", problem=why)
@@ -166,7 +167,8 @@ class Generator:
                 pending = [*self._plan(rest, alone), *([i] for i in alone)]
 
     def _plan(self, prompts: dict[int, list[int]], without: Sequence[int]) -> list[list[int]]:
-        chosen = [index for index in prompts if index not in set(without)]
+        left_out = set(without)
+        chosen = [index for index in prompts if index not in left_out]
         lengths = [len(prompts[i]) + self.sampling.max_new_tokens for i in chosen]
         return [[chosen[place] for place in batch] for batch in plan(lengths, self.cells)]
 
