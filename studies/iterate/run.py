@@ -2,12 +2,13 @@
 
     python studies/iterate/run.py --shared ../shared --workers 2
 
-First: hard instructions found per round, for several α, without diversity, without similarity,
-without iteration, and in random batches of the same number of judge calls. Then: the starter LM
-trained on 5, 10, 15 and 20 % of the pool by the hard set, at random and by the rule, beside the
-full pool. Stop it and run it again: answers, verdicts, rounds and trainings are kept in the scratch
-folder, and trainings as text in `studies/trained.parquet`. `--only mixture-found` does one part.
-`report.py` makes tables and plots of `results/`.
+First: hard instructions found per round, for several α (1: without similarity), without diversity,
+without iteration, and in random batches of the same number of judge calls; again with a judge that
+calls only clear wins. Then: the starter LM trained on 5, 10, 15 and 20 % of the pool by the hard
+set, at random and by the rule, beside the full pool. Stop it and run it again: answers, verdicts,
+rounds and trainings are kept in the scratch folder, and trainings as text in
+`studies/trained.parquet`. `--only mixture-found` does one part. `report.py` makes tables and plots
+of `results/`.
 """
 
 from __future__ import annotations
@@ -38,7 +39,11 @@ ARMS: dict[str, dict[str, Any]] = {
     "no diversity": {"diverse": False},
     "no iteration": {"rounds": 2, "most_rounds": 2, "batch": 0.015 * ROUNDS / 2},
 }
-OTHER_JUDGE = "local"  # the starter LM, to see what a judge that cannot judge does
+JUDGES: dict[str, tuple[str, ...]] = {  # settings of the reward judge
+    "reward": (),
+    "reward, by 2": ("reward.margin=2",),  # wins where Bradley-Terry gives 88 %, else a tie
+}
+STRICT = ("alpha 0.9", "random batches")  # what the second judge is asked about
 
 
 def main() -> None:
@@ -63,14 +68,13 @@ def main() -> None:
 def found(pool: str, folder: Path, options: argparse.Namespace) -> None:
     """Write the facts of every round of every arm and seed."""
     rows = []
-    arms = [(name, arm, "reward") for name, arm in ARMS.items()]
-    arms.append(("alpha 0.9, judged by the starter LM", {"alpha": 0.9}, OTHER_JUDGE))
-    for name, arm, judge in arms:
+    asked = [("reward", name) for name in ARMS] + [("reward, by 2", name) for name in STRICT]
+    for judge, name in asked:
         for seed in range(SEEDS):
-            result = iterate(pool, folder, options, judge, seed=seed, **arm)
+            result = iterate(pool, folder, options, judge, seed=seed, **ARMS[name])
             for number, facts in enumerate(result.rounds):
-                rows.append({"arm": name, "seed": seed, "round": number, **facts})
-            print(name, seed, [facts["hard"] for facts in result.rounds], flush=True)
+                rows.append({"judge": judge, "arm": name, "seed": seed, "round": number, **facts})
+            print(judge, name, seed, [facts["hard"] for facts in result.rounds], flush=True)
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps(rows, indent=1) + "\n"
     (RESULTS / f"{pool}-found.json").write_text(text, encoding="utf-8")
@@ -119,7 +123,8 @@ def iterate(
     result = im.iterate(
         material.pool(pool, folder),
         base_model="starter",
-        judge=judge,
+        judge="reward",
+        set=JUDGES[judge],
         decontaminate=evals,
         workdir=options.scratch / "work",
         threads=1,
