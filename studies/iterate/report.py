@@ -65,13 +65,13 @@ def found_table(rows: Sequence[Row]) -> list[str]:
     arms = {name: [one for one in rows if one["arm"] == name] for name in unique(rows, "arm")}
     curves = {name: curve(own)[0] for name, own in arms.items()}
     last = max(map(len, curves.values()))
-    header = ("arm", *(f"round {n}" for n in range(last)), "times random, rounds 1-2",
+    header = ("arm", *(f"round {n}" for n in range(last)), "all", "times random, rounds 1-2",
               "of labels, rounds 1-2", "held out: hard", "AUROC", "coverage")  # fmt: skip
     lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
     for name, own in arms.items():
         mean = curves[name]
         end = [row for row in own if row["round"] == len(mean) - 1]
-        cells = [f"{value:.0f}" for value in mean] + [""] * (last - len(mean))
+        cells = [f"{value:.0f}" for value in mean] + [""] * (last - len(mean)) + [f"{mean[-1]:.0f}"]
         cells += ["", ""] if len(mean) < 3 else gain(mean, curves["random batches"], own)
         cells += [average(end, "prevalence"), average(end, "auroc")]
         cells.append(f"{np.mean([row['coverage'] for row in end]):.2f}")

@@ -33,11 +33,13 @@ ROUNDS = 5
 SEEDS = 3
 SHARES = (0.05, 0.10, 0.15, 0.20)
 SETTINGS = ("sft.epochs=1", "sft.batch_size=16", "sft.max_length=512")
+BATCH = {"mixture": 0.015, "alpaca": 0.005}  # shares of the pool: about 250 rows of each
+DRAW = 10  # batches in the diverse subset
 ARMS: dict[str, dict[str, Any]] = {
     **{f"alpha {alpha:g}": {"alpha": alpha} for alpha in (0.0, 0.5, 0.7, 0.9, 1.0)},
     "random batches": {"take": "random"},
     "no diversity": {"diverse": False},
-    "no iteration": {"rounds": 2, "most_rounds": 2, "batch": 0.015 * ROUNDS / 2},
+    "no iteration": {"rounds": 2, "most_rounds": 2},  # as many labels, in two batches
 }
 JUDGES: dict[str, tuple[str, ...]] = {  # settings of the reward judge
     "reward": (),
@@ -71,7 +73,9 @@ def found(pool: str, folder: Path, options: argparse.Namespace) -> None:
     asked = [("reward", name) for name in ARMS] + [("reward, by 2", name) for name in STRICT]
     for judge, name in asked:
         for seed in range(SEEDS):
-            result = iterate(pool, folder, options, judge, seed=seed, **ARMS[name])
+            result = iterate(
+                pool, folder, options, judge, seed=seed, fraction=BATCH[pool], **ARMS[name]
+            )
             for number, facts in enumerate(result.rounds):
                 rows.append({"judge": judge, "arm": name, "seed": seed, "round": number, **facts})
             print(judge, name, seed, [facts["hard"] for facts in result.rounds], flush=True)
@@ -117,9 +121,8 @@ def iterate(
 ) -> im.Iteration:
     """Run the rounds with the study's settings, some of them changed."""
     evals = [folder / f"{name}.jsonl" for name in material.EVALS]
-    settings: dict[str, Any] = {
-        "rounds": ROUNDS, "most_rounds": ROUNDS, "holdout": 400, "max_new_tokens": 128,
-    }  # fmt: skip
+    settings: dict[str, Any] = {"rounds": ROUNDS, "most_rounds": ROUNDS, **changed}
+    batch = BATCH[pool] * ROUNDS / settings["rounds"]
     result = im.iterate(
         material.pool(pool, folder),
         base_model="starter",
@@ -129,7 +132,11 @@ def iterate(
         workdir=options.scratch / "work",
         threads=1,
         device="cpu",
-        **(settings | {"fraction": SHARES[-1]} | changed),
+        batch=batch,
+        draw=batch * DRAW,
+        holdout=400,
+        max_new_tokens=128,
+        **settings,
     )
     assert isinstance(result, im.Iteration)
     return result
