@@ -43,6 +43,24 @@ def test_a_second_run_computes_nothing(pool):
     assert {name: one["computed"] for name, one in done.items()} == {"length": 0, "mtld": 0}
 
 
+def test_a_stopped_run_goes_on_to_the_scores_of_a_run_in_one_go(tmp_path, monkeypatch):
+    monkeypatch.setattr("instructmine.stages._measure.SMALLEST_CHUNK", 1)
+    monkeypatch.setattr("instructmine.stages._measure.CHUNKS", 5)
+    pool = ["examples/pool.jsonl"]
+    whole = im.score(pool, indicators=["reward"], workdir=tmp_path / "whole", threads=1)
+
+    def stop(what, done, total):
+        if what == "scoring reward" and done > 100:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        im.score(pool, indicators=["reward"], workdir=tmp_path / "again", threads=1, progress=stop)
+    again = im.score(pool, indicators=["reward"], workdir=tmp_path / "again", threads=1)
+    assert 0 < again.manifest["indicators"]["reward"]["computed"] < 350
+    # Batches are cut alike, so not even rounding differs.
+    assert again.scores.table.equals(whole.scores.table)
+
+
 def test_the_neighbours_of_a_grown_pool_come_from_those_of_the_pool_it_was(tmp_path, monkeypatch):
     """Copies too: a row of which another copy comes gets it for a neighbour."""
     records = rows(30)

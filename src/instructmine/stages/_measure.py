@@ -27,7 +27,9 @@ from instructmine.stages._index import PoolIndex
 from instructmine.stages._run import Run
 from instructmine.store import Store
 
-# A part is lost with a crash, so chunks are small; a part costs a file, so they grow with the work
+# A part is lost with a crash, so chunks are small; a part costs a file, so they grow with the pool.
+# Not with what is missing: a run that goes on then cuts the chunks that it would have cut, and its
+# scores are those of a run that was never stopped, to the last bit.
 SMALLEST_CHUNK, LARGEST_CHUNK, CHUNKS = 256, 8192, 48
 
 log = logging.getLogger(__name__)
@@ -135,7 +137,7 @@ def _jobs(index: PoolIndex, indicator: Indicator, wanted: np.ndarray) -> Iterato
     if indicator.scope == "pool":
         yield Batch(ids=index.ids)
         return
-    size = int(np.clip(wanted.sum() // CHUNKS, SMALLEST_CHUNK, LARGEST_CHUNK))
+    size = int(np.clip(len(index) // CHUNKS, SMALLEST_CHUNK, LARGEST_CHUNK))
     if not indicator.reads_text:
         positions = np.flatnonzero(wanted)
         for start in range(0, len(positions), size):
