@@ -299,8 +299,8 @@ def bert_classifier(folder):
     return _save(BertForSequenceClassification(_bert_config(tokenizer, num_labels=2)), folder)
 
 
-def sentence_bert(folder):
-    """BERT, mean pooling, a dense layer and normalising, in sentence-transformers layout."""
+def sentence_bert(folder, dense=True, pooling="mean", prompt=""):
+    """BERT, pooling, a dense layer or none, and normalising, in sentence-transformers layout."""
     import torch
     from safetensors.torch import save_file
 
@@ -309,24 +309,29 @@ def sentence_bert(folder):
     parts = {
         "1_Pooling": {
             "word_embedding_dimension": 32,
-            "pooling_mode_cls_token": False,
-            "pooling_mode_mean_tokens": True,
+            "pooling_mode_cls_token": pooling == "cls",
+            "pooling_mode_mean_tokens": pooling == "mean",
         },
-        "2_Dense": {
+    }
+    if dense:
+        parts["2_Dense"] = {
             "in_features": 32,
             "out_features": 16,
             "bias": True,
             "activation_function": "torch.nn.modules.activation.Tanh",
-        },
-    }
+        }
     for name, config in parts.items():
         (folder / name).mkdir()
         (folder / name / "config.json").write_text(json.dumps(config))
-    dense = {
-        "linear.weight": torch.randn(16, 32, generator=generator),
-        "linear.bias": torch.randn(16, generator=generator),
-    }
-    save_file(dense, folder / "2_Dense" / "model.safetensors")
+    if dense:
+        weights = {
+            "linear.weight": torch.randn(16, 32, generator=generator),
+            "linear.bias": torch.randn(16, generator=generator),
+        }
+        save_file(weights, folder / "2_Dense" / "model.safetensors")
+    if prompt:
+        prompts = {"prompts": {"all": prompt}, "default_prompt_name": "all"}
+        (folder / "config_sentence_transformers.json").write_text(json.dumps(prompts))
     names = (("", "Transformer"), *((p, p[2:]) for p in parts), ("3_Normalize", "Normalize"))
     modules = [
         {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}

@@ -6,11 +6,12 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from instructmine.contracts import Context
 from instructmine.errors import ModelError
 from instructmine.modelref import ModelRef
-from instructmine.models.encoder import load_encoder
+from instructmine.models.encoder import MeanPooling, SentencePooling, load_encoder
 from instructmine.models.loading import quiet
 from instructmine.models.spec import ModelSpec
 from instructmine.models.static import StaticEncoder
@@ -43,8 +44,12 @@ def library(folder):
 
 @pytest.mark.parametrize(
     ("kind", "options"),
-    [("sentence_bert", {}), ("bert", {}), ("static", {}), ("static", {"model2vec": True})],
-)
+    [
+        ("sentence_bert", {}), ("sentence_bert", {"dense": False}), ("bert", {}), ("static", {}),
+        ("sentence_bert", {"dense": False, "pooling": "cls"}),
+        ("sentence_bert", {"dense": False, "prompt": "Explain: "}), ("static", {"model2vec": True}),
+    ],
+)  # fmt: skip
 def test_equals_the_library(tiny, kind, options):
     folder = tiny(kind, **options)
     wanted = library(folder)
@@ -52,6 +57,29 @@ def test_equals_the_library(tiny, kind, options):
     assert vectors.dtype == np.float32 and not reasons and not cut
     np.testing.assert_allclose(vectors, wanted, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+
+
+def test_the_commonest_layout_does_without_the_library_and_its_imports(tiny):
+    kind = type(load(tiny("sentence_bert", dense=False)).model)
+    assert kind is type(load("src/instructmine/assets/starter/encoder").model) is MeanPooling
+    others = ({}, {"dense": False, "pooling": "cls"}, {"dense": False, "prompt": "Explain: "})
+    for options in others:
+        assert type(load(tiny("sentence_bert", **options)).model) is SentencePooling
+
+
+def test_a_layout_with_weights_missing_is_refused_but_for_the_unread_pooler(tiny, tmp_path):
+    folder = tmp_path / "encoder"
+    shutil.copytree(tiny("sentence_bert", dense=False), folder)
+    weights = load_file(folder / "model.safetensors")
+    rest = {name: one for name, one in weights.items() if not name.startswith("pooler.")}
+    assert len(rest) < len(weights)
+    save_file(rest, folder / "model.safetensors", {"format": "pt"})
+    wanted = load(tiny("sentence_bert", dense=False)).encode(PAIRS)[0]
+    np.testing.assert_array_equal(load(folder).encode(PAIRS)[0], wanted)
+    del rest["embeddings.word_embeddings.weight"]
+    save_file(rest, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=r"lacks the weights embeddings\.word_embeddings"):
+        load(folder)
 
 
 @pytest.mark.parametrize("kind", ["sentence_bert", "llama", "gpt2"])

@@ -1,8 +1,9 @@
 """Sentence encoders: texts to float32 vectors of unit length.
 
-Three kinds of folder: sentence-transformers layouts and plain transformers encoders (through the
-sentence-transformers library), and causal language models, whose last hidden states are averaged
-with weights that grow with the position, as RDS+ does (arXiv 2503.01807).
+Three kinds of folder: the commonest sentence-transformers layout, which takes the mean of the last
+hidden states; its other layouts and plain transformers encoders (through the sentence-transformers
+library, whose import takes seconds); and causal language models, whose last hidden states are
+averaged with weights that grow with the position, as RDS+ does (arXiv 2503.01807).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from instructmine.models.spec import ModelSpec
 from instructmine.models.templates import Rendered
 from instructmine.models.tokens import TextEncoder, TokenSpan, load_tokenizer
 
+_POOLERS = ("pooler.",)  # BERT's head for another task, which many encoders come without
 Vectors = npt.NDArray[np.float32]
 
 
@@ -104,6 +106,20 @@ class SentencePooling(torch.nn.Module):
         return self.model({"input_ids": ids, "attention_mask": mask})["sentence_embedding"]
 
 
+class MeanPooling(torch.nn.Module):
+    """Mean of a transformer's last hidden states over the tokens of a text."""
+
+    def __init__(self, trunk: Any) -> None:
+        super().__init__()
+        self.trunk = trunk
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return (rows, width) vectors."""
+        hidden = self.trunk(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+        weights = mask.to(hidden.dtype)[:, :, None]
+        return (hidden * weights).sum(1) / weights.sum(1)
+
+
 class PositionWeightedPooling(torch.nn.Module):
     """Mean of a causal LM's last hidden states, position i of a text weighing i."""
 
@@ -129,11 +145,14 @@ def load_encoder(
 ) -> TransformerEncoder:
     """Load an encoder. Raises ModelError where the folder holds nothing that encodes."""
     context = context or Context()
-    if spec.is_causal_lm and not spec.modules:
+    if spec.is_mean_encoder or (spec.is_causal_lm and not spec.modules):
         from transformers import AutoModel
 
-        trunk = load_model(AutoModel, spec, dtype=dtype, context=context, purpose="an encoder")
-        model: torch.nn.Module = PositionWeightedPooling(trunk)
+        trunk = load_model(
+            AutoModel, spec, dtype=dtype, context=context, purpose="an encoder", unread=_POOLERS
+        )
+        pooling = MeanPooling if spec.is_mean_encoder else PositionWeightedPooling
+        model: torch.nn.Module = pooling(trunk)
         tokenizer, prompt = load_tokenizer(spec), ""
     else:
         library = _load_sentence_transformer(spec, dtype, context)

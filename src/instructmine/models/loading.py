@@ -85,11 +85,19 @@ def torch_device(context: Context) -> torch.device:
 
 
 def load_model(
-    auto_class: Any, spec: ModelSpec, *, dtype: str, context: Context, purpose: str, **options: Any
+    auto_class: Any,
+    spec: ModelSpec,
+    *,
+    dtype: str,
+    context: Context,
+    purpose: str,
+    unread: tuple[str, ...] = (),
+    **options: Any,
 ) -> Any:
     """Load a model with one of the `Auto…` classes, ready for inference on its device.
 
-    purpose: what it is to serve as ("a reward model"), for messages.
+    purpose: what it is to serve as ("a reward model"), for messages. unread: how the names of
+    weights begin whose output nobody reads, so that they may be missing.
     Raises ModelError where the folder holds another kind of model or lacks weights.
     """
     require_safetensors(spec)
@@ -111,7 +119,8 @@ def load_model(
                 f"model '{spec.name}' ({what}) cannot be loaded as {purpose} "
                 f"({type(error).__name__}); give a folder that holds one"
             ) from error
-    refuse_missing(spec, info["missing_keys"], purpose)
+    read = [name for name in info["missing_keys"] if not name.startswith(unread)]
+    refuse_missing(spec, read, purpose)
     return model.eval().requires_grad_(False).to(device)
 
 

@@ -38,6 +38,7 @@ _FILES = (
     "chat_template.jinja",
     "modules.json",
 )
+_MEAN_ENCODER = ("Transformer", "Pooling", "Normalize")
 _NO_LIMIT = 10**6  # tokenizers write 1e30 for "no limit"; no real model reads a million tokens
 
 
@@ -95,6 +96,27 @@ class ModelSpec:
         return kinds[0] == "StaticEmbedding" and set(kinds[1:]) <= {"Normalize"}
 
     @property
+    def is_mean_encoder(self) -> bool:
+        """Whether the folder is the commonest sentence-transformers layout and nothing more.
+
+        That is: the mean of a transformer's last hidden states, and at most a normalising step.
+        """
+        kinds = [str(item.get("type")) for item in self.modules]
+        known = [f"sentence_transformers.models.{kind}" for kind in _MEAN_ENCODER]
+        if kinds not in (known, known[:-1]) or self.modules[0].get("path"):
+            return False
+        pooling = self._read_json(f"{self.modules[1].get('path')}/config.json")
+        prompts = self._read_json("config_sentence_transformers.json")
+        own = {key for key, value in self._read_json("sentence_bert_config.json").items() if value}
+        modes = {key for key, value in pooling.items() if key.startswith("pooling_mode") and value}
+        return (
+            modes == {"pooling_mode_mean_tokens"}
+            and not prompts.get("default_prompt_name")
+            and own <= {"max_seq_length"}
+            and not self.config.get("is_encoder_decoder")
+        )
+
+    @property
     def is_causal_lm(self) -> bool:
         """Whether the weights were saved from a causal LM."""
         return any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in self.architectures)
@@ -103,7 +125,7 @@ class ModelSpec:
         """Return the token limit in force when the folder serves as a sentence encoder."""
         if self.is_static_encoder:  # a mean of any number of vectors
             return asked
-        declared = _json(self.name, self.folder / "sentence_bert_config.json").get("max_seq_length")
+        declared = self._read_json("sentence_bert_config.json").get("max_seq_length")
         own = self.max_length(asked)
         return min(
             (limit for limit in (own, declared if asked is None else None) if limit), default=None
@@ -161,6 +183,10 @@ class ModelSpec:
                 "conversation; add its chat_template.jinja to the folder"
             )
         return default
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        """Return a JSON file of the folder; {} where there is none."""
+        return _json(self.name, self.folder / name)
 
     @classmethod
     def read(cls, model: ModelRef) -> ModelSpec:
