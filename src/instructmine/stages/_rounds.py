@@ -240,7 +240,10 @@ class Rounds:
     def _refuse_useless(self, known: Sequence[tuple[int, bool]], found: Round) -> None:
         if not known:
             why = next((one for one in found.labels if one not in (HARD, EASY)), "no rows")
-            raise EvidenceError(f"no row of the first batch could be labelled ({why})")
+            raise EvidenceError(
+                f"no row of the first batch could be labelled ({why}); choose another judge or "
+                "base model"
+            )
         if len({one for _, one in known}) == 1 and found.number + 1 >= self.settings.rounds:
             one = HARD if known[0][1] else EASY
             raise EvidenceError(
