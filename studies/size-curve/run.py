@@ -130,7 +130,8 @@ def run_part(part: Part, scratch: Path, results: Path, options: argparse.Namespa
     finally:
         keep(scratch / "work", results if options.small else STUDIES)
     assert isinstance(found, im.SizeSearch)
-    keep_curves(found, results / f"{part.name}.curves.json")
+    if part.searcher == "grid":  # what a search has looked at would speak for that search
+        keep_curves(found, results / f"{part.name}.curves.json")
     print(*found.explain(), sep="\n", flush=True)
 
 
