@@ -1,6 +1,6 @@
 """Searchers for the size on known curves: what each costs until it is within 1 % of the best.
 
-Made-up curves have new noise for every seed. Recorded ones are those of `benchmarks/curves/` and of
+Made-up curves have new noise for every seed. Recorded ones are the grids of
 `studies/size-curve/results/`: the losses of every seed and prompt, interpolated in the logarithm
 of the size. blend needs FLAML, `pip install 'instructmine[search]'`. "flaml.tune.run" is FLAML as
 its documents have it: BlendSearch from the smallest size on, told the mean of three trainings and
@@ -29,8 +29,7 @@ try:
 except ImportError:  # run as a file
     import _report
 
-HERE = Path(__file__).parent
-FOLDERS = (HERE / "curves", HERE.parent / "studies/size-curve/results")
+RECORDED = Path(__file__).parents[1] / "studies/size-curve/results"
 LOW, HIGH, POINTS = 512, 10_000, 32  # range of the made-up curves, and their points
 SEEDS, PROMPTS, SEED_SD, TASTE_SD = 3, 80, 0.004, 0.03  # as the starter LM's trainings have them
 SMOOTH: dict[str, Callable[[float], float]] = {
@@ -86,13 +85,11 @@ def recorded() -> Iterator[tuple[str, Any]]:
     """Yield the recorded curves by name: the file and the ranking."""
     from instructmine.curves import Point, SizeCurve
 
-    for folder in FOLDERS:
-        for path in sorted(folder.glob("*.curves.json")):
-            for ranking, sizes in json.loads(path.read_text(encoding="utf-8")).items():
-                points = [Point(int(size), np.array(losses)) for size, losses in sizes.items()]
-                if len(points) > 3:
-                    name = path.name.removesuffix(".curves.json")
-                    yield f"{name}: {ranking}", SizeCurve(points)
+    for path in sorted(RECORDED.glob("*.curves.json")):
+        for ranking, sizes in json.loads(path.read_text(encoding="utf-8")).items():
+            points = [Point(int(size), np.array(losses)) for size, losses in sizes.items()]
+            name = path.name.removesuffix(".curves.json")
+            yield f"{name}: {ranking}", SizeCurve(points)
 
 
 class FlamlItself:

@@ -17,6 +17,11 @@ PAGE = Path(__file__).parents[1] / "docs/benchmarks.md"
 BEGIN, END = "<!-- table of bench.json -->", "<!-- end of table -->"
 
 
+def ran(folder: Path) -> set[str]:
+    """Return the names of the benchmarks that a folder has figures of."""
+    return set(json.loads((folder / "bench.json").read_text(encoding="utf-8"))["benchmarks"])
+
+
 def table() -> str:
     """Return the table of what is recorded."""
     text = (RESULTS / "bench.json").read_text(encoding="utf-8")
@@ -28,6 +33,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path, help="what make bench wrote into")
     folder = parser.parse_args().folder
+    missing = sorted(ran(RESULTS) - ran(folder))
+    if missing:  # half a run would take the other half's figures away
+        parser.error(
+            f"{folder} lacks {', '.join(missing)}: finish it with make bench BENCH=--resume"
+        )
     for name in ("bench.md", "bench.json", "bench.png"):
         shutil.copyfile(folder / name, RESULTS / name)
     page = PAGE.read_text(encoding="utf-8")
