@@ -84,6 +84,19 @@ class Ranking:
         if not seen.all():
             raise ValueError("a ranking must hold every candidate exactly once")
 
+    def remarks(self, taken: int) -> tuple[str, ...]:
+        """Return what must be known where the first `taken` rows are used: the notes, and more.
+
+        The more: where those are more rows than the selector itself decided.
+        """
+        if taken <= self.chosen:
+            return self.notes
+        followed = (
+            f"the selector decided the first {self.chosen:,} of {taken:,} rows; the rest follows "
+            "by quality"
+        )
+        return (*self.notes, followed)
+
 
 @dataclass(frozen=True)
 class Scoring:

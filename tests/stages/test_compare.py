@@ -263,6 +263,22 @@ def test_a_ranking_that_ends_too_soon_is_refused(call, tmp_path):
 
 
 def test_one_source_balanced_is_random_under_another_name(call, pool):
-    found = by_strategy(call(strategies=["random-balanced"], seeds=3, pool=pool[:1]))
+    compared = call(strategies=["random-balanced"], seeds=3, pool=pool[:1])
+    found = by_strategy(compared)
     assert found["random-balanced"]["loss"] == found["random"]["loss"]
     assert found["random-balanced"]["verdict"] == "no better than random"
+    assert (
+        "random and random-balanced at 8: the same rows, so one finding and not 2"
+        in compared.manifest["warnings"]
+    )
+
+
+def test_a_part_too_small_for_the_size_is_said(call, tmp_path):
+    target = write(tmp_path / "target.jsonl", rows(3, start=60))
+    compared = call(strategies=["rule", "target-in-rule"], rule="output_length:higher",
+                    target=target, size=30)  # fmt: skip
+    assert [line for line in compared.manifest["warnings"] if "in-rule" in line] == [
+        "target-in-rule at 30: the selector decided the first 20 of 30 rows; the rest follows by "
+        "quality",
+        "rule and target-in-rule at 30: the same rows, so one finding and not 2",
+    ]

@@ -198,6 +198,11 @@ def test_within_keeps_the_worse_half_out(pool):
     chosen = im.select(pool, size=10, selector="random", within=0.5, **RULE)
     quality = np.sort(chosen.ranked.column("quality").to_numpy())
     assert max(chosen.selected.column("quality").to_pylist()) <= quality[19]
+    assert not chosen.manifest["warnings"]
+    more = im.select(pool, size=30, selector="random", within=0.5, **RULE)
+    assert more.manifest["warnings"] == [
+        "the selector decided the first 20 of 30 rows; the rest follows by quality"
+    ]
 
 
 def test_a_target_draws_its_own_kind_first(pool, tmp_path):

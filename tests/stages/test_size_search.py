@@ -181,6 +181,14 @@ def test_further_rankings_are_measured_at_the_same_sizes(call, pool, tmp_path):
     assert len(result.summary["shapes"]) == 4
 
 
+def test_sizes_beyond_what_the_selector_decides_are_said(call):
+    found = call(selector="random", within=0.5)
+    assert (
+        "random by output_length within 0.5: the selector decided the first 20 of 32 rows; the "
+        "rest follows by quality"
+    ) in found.summary["warnings"]
+
+
 def test_further_sets_are_measured_and_never_searched_by(call, tmp_path):
     other = prompts(tmp_path / "o.jsonl", ["Long ago.", "Never."], "year")
     result = call(report_eval=[f"held={other}"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,7 @@ class Choice:
 
     size: rows asked for; None where it has no say (base model, full pool). budget: what is equal
     for all, rows or pool tokens. draws: every seed has rows of its own.
-    select_seconds: what choosing cost, scoring the pool included.
+    select_seconds: what choosing cost, scoring the pool included. remarks: see `Ranking.remarks`.
     """
 
     strategy: str
@@ -37,6 +37,7 @@ class Choice:
     trainings: tuple[Training, ...]
     draws: bool = False
     select_seconds: float = 0.0
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,34 +111,31 @@ def _ranked(
         how.budget(scored, size).limit(len(scored.index), tokens) for size in how.sizes_of(name)
     )
     started = time.perf_counter()
-    orders = [
-        scored.order(one, seed=seed, limit=limit)
-        for seed in (how.seeds if draws else how.seeds[:1])
+    own = scored.passing(one)
+    rankings = [
+        own.rank(one, seed=seed, limit=limit) for seed in (how.seeds if draws else how.seeds[:1])
     ]
-    ranking = (time.perf_counter() - started) / len(orders)
+    orders = [own.free[ranking.order] for ranking in rankings]
+    seconds = (time.perf_counter() - started) / len(orders)
     read = [m for m in measurements if {*m.columns} & {*one.columns}]
     if one.selector.needs and scored.embedded:
         read.append(scored.embedded.measurement)
-    cost = ranking + scoring_seconds(run, scored.index, read)
+    cost = round(seconds + scoring_seconds(run, scored.index, read), 2)
     each = orders if draws else orders * len(how.seeds)
-    yield from _prefixes(name, scored, each, how, draws=draws, select_seconds=round(cost, 2))
+    for choice in _prefixes(name, scored, each, how):
+        taken = len(choice.trainings[0].positions)
+        yield replace(choice, draws=draws, select_seconds=cost, remarks=rankings[0].remarks(taken))
 
 
 def _prefixes(
-    name: str,
-    scored: ScoredPool,
-    orders: Sequence[npt.NDArray[np.int64]],
-    how: Round,
-    *,
-    draws: bool = False,
-    select_seconds: float = 0.0,
+    name: str, scored: ScoredPool, orders: Sequence[npt.NDArray[np.int64]], how: Round
 ) -> Iterator[Choice]:
     for size in how.sizes_of(name):
         budget = how.budget(scored, size)
         rows = [_prefix(name, scored, order, budget, size) for order in orders]
         trainings = tuple(Training(p, s) for p, s in zip(rows, how.seeds, strict=True))
         spent = budget.tokens or size
-        yield Choice(name, size, spent, trainings, draws, select_seconds)
+        yield Choice(name, size, spent, trainings)
 
 
 def _prefix(

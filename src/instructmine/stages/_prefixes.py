@@ -28,13 +28,14 @@ Job = tuple[int, int]  # size, number of the seed
 class Prefixes:
     """A ranking of which prefixes are trained on. orders: one per seed, best first.
 
-    draws: every seed has an order of its own.
+    draws: every seed has an order of its own. remarks: see `Ranking.remarks`.
     """
 
     name: str
     orders: tuple[npt.NDArray[np.int64], ...]
     seeds: tuple[int, ...]
     draws: bool = False
+    remarks: tuple[str, ...] = ()
 
     def training(self, job: Job) -> Training:
         """Return the rows and the seed of one training."""
@@ -55,18 +56,23 @@ def prefixes(
 
     Raises UsageError for a ranking that ends before `limit`.
     """
+    remarks: tuple[str, ...] = ()
     if isinstance(one, RankingFile):
         orders = [one.order(scored.index, scored.free)]
     else:
-        own = seeds if draws else seeds[:1]
-        orders = [scored.order(one, seed=seed, limit=limit) for seed in own]
+        own = scored.passing(one)
+        rankings = [
+            own.rank(one, seed=seed, limit=limit) for seed in (seeds if draws else seeds[:1])
+        ]
+        orders = [own.free[ranking.order] for ranking in rankings]
+        remarks = rankings[0].remarks(limit)
     if len(orders[0]) < limit:
         raise UsageError(
             f"ranking '{name}' holds {len(orders[0]):,} usable rows and {limit:,} are to be "
             "trained on; rank more, or lower --max"
         )
     each = orders if draws else orders * len(seeds)
-    return Prefixes(name, tuple(each), tuple(seeds), draws)
+    return Prefixes(name, tuple(each), tuple(seeds), draws, remarks)
 
 
 @dataclass

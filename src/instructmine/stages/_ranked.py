@@ -144,13 +144,6 @@ class ScoredPool:
         )
         return one.selector.rank(candidates, seed=seed, limit=limit)
 
-    def order(
-        self, one: Strategy, *, seed: int = 0, limit: int | None = None
-    ) -> npt.NDArray[np.int64]:
-        """Return the usable rows that pass the gates, best first, as positions in the pool."""
-        own = self.passing(one)
-        return own.free[own.rank(one, seed=seed, limit=limit).order]
-
 
 def embed(
     run: Run, index: PoolIndex, strategies: Sequence[Strategy], target: str | Path | None

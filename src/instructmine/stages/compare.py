@@ -188,7 +188,7 @@ def compare(
     entries: list[Entry] = []
     for one, own in groups.items():
         entries += _train(run, runners[one], index, own)
-    warnings += [*exclusions.warnings, *_failures(entries)]
+    warnings += [*exclusions.warnings, *_remarks(chosen), *_failures(entries)]
     warnings += training_warnings([found for one in entries for _, found in one.runs])
     entries = [one.finished() for one in entries]
     _need_random(entries)
@@ -265,6 +265,21 @@ def _plan(
         seconds=round(sum(one.seconds for _, one in parts), 1),
         measured=parts[0][1].measured if parts else "nothing",
     )
+
+
+def _remarks(chosen: Sequence[Choice]) -> list[str]:
+    """Say what must be known of the choices: also which are one set under two names."""
+    lines = [f"{one.strategy} at {one.size:,}: {line}" for one in chosen for line in one.remarks]
+    names: dict[tuple[int, tuple[bytes, ...]], list[str]] = {}
+    for one in chosen:
+        if one.size is not None:
+            rows = tuple(np.sort(training.positions).tobytes() for training in one.trainings)
+            names.setdefault((one.size, rows), []).append(one.strategy)
+    return lines + [
+        f"{' and '.join(same)} at {size:,}: the same rows, so one finding and not {len(same)}"
+        for (size, _), same in names.items()
+        if len(same) > 1
+    ]
 
 
 def _failures(entries: Sequence[Entry]) -> list[str]:

@@ -267,6 +267,7 @@ def search(
         work.measure(one, [(point.size, k) for point in curve.eligible for k in range(seeds)])
     curves = {one.name: work.curves(one.name, curve.sizes) for one in rankings}
     curves = {name: by_set for name, by_set in curves.items() if by_set}
+    warnings += [f"{one.name}: {line}" for one in rankings for line in one.remarks]
     warnings += [*notes, *exclusions.warnings, *_cautions(found, seeds, len(search_set))]
     warnings += training_warnings(list(work.results.values()))
     main_curve = curves[main.name][search_set.name]

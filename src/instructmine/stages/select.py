@@ -176,7 +176,7 @@ def select(
             *warnings,
             *exclusions.warnings,
             *approximations(tallies),
-            *ranking.notes,
+            *ranking.remarks(taken),
         ],  # fmt: skip
         "selection": summarise(decisions, counts),
         "seconds": round(time.perf_counter() - started, 3),
