@@ -120,6 +120,7 @@ def plot(name: str, rows: Sequence[Row]) -> None:
                 place.plot(row["difference"], y, "o", color=colour)
         place.set_title(one, fontsize=10)
         place.set_xlabel("loss to random")
+        place.locator_params(axis="x", nbins=5)  # so that no two labels touch
         place.set_yticks(range(len(order)), order)
     figure.savefig(RESULTS / f"{name}.png", dpi=100)
     plt.close(figure)

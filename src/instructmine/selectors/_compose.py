@@ -46,8 +46,8 @@ class _Wrapper(Selector):
 class Within(_Wrapper):
     """Lets the inner selector order only the better `share` of the candidates by quality.
 
-    The rest follows by quality. "Quality first, then target or diversity": what a target or a
-    diversity selector picks from the better half beat both parts alone in our trial.
+    The rest follows by quality. "Quality first, then target or diversity": a target or a diversity
+    selector takes poor rows too, and this keeps most of them from it.
     """
 
     share: float = 0.5

@@ -25,7 +25,7 @@ class Target(Selector):
     say, and a smaller budget is a prefix. Grows as t × n × d plus places × log; memory is
     64 × n similarities plus a short list per target.
 
-    Not covered: quality. Choose inside the better half (`within`): that beat either part alone.
+    Not covered: quality. Choosing inside the better half (`within`) keeps poor rows out.
     """
 
     needs: ClassVar[frozenset[Literal["embeddings", "targets"]]] = frozenset(
