@@ -133,6 +133,12 @@ def test_random_alone_is_trained_at_further_sizes(call):
     assert {row["size"] for row in result.table.to_pylist()} == {8}
 
 
+def test_a_rule_that_nobody_reads_is_not_measured(call):
+    assert "mtld" not in call(rule="mtld:higher").manifest["indicators"]
+    read = call(rule="mtld:higher", strategies=["longest", "rule"])
+    assert "mtld" in read.manifest["indicators"]
+
+
 def test_a_second_run_trains_nothing(call, monkeypatch):
     first = call()
     monkeypatch.setattr("instructmine.trainers.sft.Sft.train", None)

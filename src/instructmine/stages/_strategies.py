@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +92,15 @@ def entrants(
     for name in names or (*USUAL, *(WITH_TARGET if target else ())):
         every = (BASE, FULL, *(one for one in NAMED if target or one not in WITH_TARGET))
         wanted += every if name == "all" else [name]
-    return {name: _entrant(run, name, rule) for name in dict.fromkeys((RANDOM, *wanted))}
+    made = {name: _entrant(run, name, rule) for name in dict.fromkeys((RANDOM, *wanted))}
+    return {name: _without_unread_rule(one) for name, one in made.items()}
+
+
+def _without_unread_rule(one: Entrant) -> Entrant:
+    """Take away a rule that the selector does not read: it would be charged for the scores."""
+    if isinstance(one, Strategy) and not one.selector.uses_quality:
+        return replace(one, rule=None)
+    return one
 
 
 def _entrant(run: Run, name: str, rule: str | None) -> Entrant:
