@@ -75,7 +75,7 @@ class Answers:
 
     def all(self, histories: Sequence[History]) -> list[Answer]:
         """Return one answer per history, in order."""
-        self._recall(histories)
+        self.recall(histories)
         found = [Answer("", problem=UNANSWERED)] * len(histories)
         for done, (position, answer) in enumerate(self.stream(histories), start=1):
             found[position] = answer
@@ -83,7 +83,7 @@ class Answers:
                 self.progress(self.name, done, len(histories))
         return found
 
-    def _recall(self, histories: Sequence[History]) -> None:
+    def recall(self, histories: Sequence[History]) -> None:
         """Count what known answers took, each once, before anything is asked."""
         for key in map(history_key, histories):
             if key not in self._recalled and (record := self.journal.get(key)) is not None:

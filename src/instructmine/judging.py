@@ -95,9 +95,7 @@ class Bench:
         if self.judge.order_free:
             found = self.verdicts(questions)
             return [None if one is None else PairVerdict(one) for one in found]
-        # Both orders of a pair stand together, so that a limit leaves few pairs half judged.
-        asked = [order for one in questions for order in (one, one.swapped())]
-        found = self.verdicts(asked)
+        found = self.verdicts(self._orders(questions))
         return [
             None if forward is None or backward is None else PairVerdict(forward, backward)
             for forward, backward in zip(found[::2], found[1::2], strict=True)
@@ -105,12 +103,25 @@ class Bench:
 
     def estimate(self, questions: Sequence[Question], *, compare: bool = True) -> Estimated:
         """Estimate what is missing; loads nothing and asks nobody."""
-        if compare and not self.judge.order_free:
-            questions = [order for one in questions for order in (one, one.swapped())]
+        if compare:
+            questions = self._orders(questions)
         missing = {one.key: one for one in questions if one.key not in self.journal}
         usage = sum((self.judge.estimate(one) for one in missing.values()), Usage())
         known = len(questions) - sum(one.key in missing for one in questions)
         return Estimated(len(questions), known, usage, self.limits.cost(usage))
+
+    def recall(self, pairs: Sequence[Question]) -> None:
+        """Count what is known of pairs, without asking, so that the limits hold for the rest."""
+        self._recall([one.key for one in self._orders(pairs)])
+
+    def _orders(self, pairs: Sequence[Question]) -> Sequence[Question]:
+        """Return what is asked about pairs; both orders of one stand together.
+
+        So a limit leaves few pairs half judged.
+        """
+        if self.judge.order_free:
+            return pairs
+        return [order for one in pairs for order in (one, one.swapped())]
 
     def _recall(self, keys: Sequence[str]) -> None:
         """Count what known verdicts took, each once, before anything is asked."""

@@ -5,15 +5,16 @@
 First: hard instructions found per round, for several α (1: without similarity), without diversity,
 without iteration, and in random batches of the same number of judge calls; again with a judge that
 calls only clear wins. Then: the starter LM trained on 5, 10, 15 and 20 % of the pool by the hard
-set, at random and by the rule, beside the full pool. Stop it and run it again: answers, verdicts,
-rounds and trainings are kept in the scratch folder, and trainings as text in
-`studies/trained.parquet`. `--only mixture-found` does one part. `report.py` makes tables and plots
-of `results/`.
+set, at random and by the rule, beside the full pool. Stop it and run it again: it goes on after
+what `results/` holds (`--anew` drops what was found), answers, verdicts and rounds are kept in the
+scratch folder, and trainings as text in `studies/trained.parquet`. `--only mixture-found` does one
+part. `report.py` makes tables and plots of `results/`.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import sys
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import instructmine as im
+from instructmine.files import write_text
 
 HERE = Path(os.path.relpath(Path(__file__).parent))  # no path of one machine in a manifest
 RESULTS = HERE / "results"
@@ -55,6 +57,7 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, default=Path(".scratch/evidence"))
     parser.add_argument("--workers", type=int, default=2, help="trainings at the same time")
     parser.add_argument("--rule", default="starter", help="the rule that `rule` stands for")
+    parser.add_argument("--anew", action="store_true", help="drop what was found before")
     parser.add_argument("--only", nargs="*", help="names of parts, or how they begin")
     options = parser.parse_args()
     folder = options.scratch / "data"
@@ -68,20 +71,21 @@ def main() -> None:
 
 
 def found(pool: str, folder: Path, options: argparse.Namespace) -> None:
-    """Write the facts of every round of every arm and seed."""
-    rows = []
+    """Write the facts of every round of every arm and seed, one run after the other."""
+    path = RESULTS / f"{pool}-found.json"
+    rows = [] if options.anew or not path.exists() else json.loads(path.read_text(encoding="utf-8"))
+    recorded = {(row["judge"], row["arm"], row["seed"]) for row in rows}
     asked = [("reward", name) for name in ARMS] + [("reward, by 2", name) for name in STRICT]
-    for judge, name in asked:
-        for seed in range(SEEDS):
-            result = iterate(
-                pool, folder, options, judge, seed=seed, fraction=BATCH[pool], **ARMS[name]
-            )
-            for number, facts in enumerate(result.rounds):
-                rows.append({"judge": judge, "arm": name, "seed": seed, "round": number, **facts})
-            print(judge, name, seed, [facts["hard"] for facts in result.rounds], flush=True)
-    RESULTS.mkdir(exist_ok=True)
-    text = json.dumps(rows, indent=1) + "\n"
-    (RESULTS / f"{pool}-found.json").write_text(text, encoding="utf-8")
+    for seed, (judge, name) in itertools.product(range(SEEDS), asked):
+        if (judge, name, seed) in recorded:
+            continue
+        result = iterate(
+            pool, folder, options, judge, seed=seed, fraction=BATCH[pool], **ARMS[name]
+        )
+        for number, facts in enumerate(result.rounds):
+            rows.append({"judge": judge, "arm": name, "seed": seed, "round": number, **facts})
+        print(judge, name, seed, [facts["hard"] for facts in result.rounds], flush=True)
+        write_text(path, json.dumps(rows, indent=1) + "\n")
 
 
 def trained(pool: str, folder: Path, options: argparse.Namespace) -> None:

@@ -214,6 +214,7 @@ def iterated(chosen, tmp_path_factory):
     manifest["iterate"] = {
         "holdout": 20, "rounds": rounds, "hard": {"judge": 14, "classifier": 16}, "cost": 1.25,
         "order_agreement": 0.9, "unlabelled": {"no answer": 2}, "usage": {"requests": 40},
+        "empty_answers": 3, "cut_prompts": 4,
     }  # fmt: skip
     (folder / "hard.manifest.json").write_text(json.dumps(manifest))
     return folder / "hard.jsonl"

@@ -52,6 +52,13 @@ def test_rounds_of_iterselecttune(open_page, iterated, place):
         ["1", "10", "8", "14", "0.8", "0.6", "0.7", "0.65", "0.7", "0.1", "0.7"],
     ]
     assert opened.page.text_content("#iterate [data-fact='hard, by the judge'] strong") == "14"
+    section = opened.page.text_content("#iterate")
+    for words in (
+        "2 rows got no label",
+        "3 answers of the base model are empty",
+        "4 prompts are lo",
+    ):
+        assert words in section
     assert "instructmine iterate" in opened.page.text_content("#summary")
     assert opened.quiet(), opened.messages
 

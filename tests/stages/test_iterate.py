@@ -9,6 +9,7 @@ import pytest
 import instructmine as im
 from instructmine.errors import EvidenceError, InstructmineError, UsageError
 from instructmine.results import Iteration, IterationPlan
+from judge_server import JudgeServer
 from pools import rows, write
 
 
@@ -107,6 +108,7 @@ def test_running_again_asks_nobody_and_gives_the_same(call, monkeypatch):
     monkeypatch.setattr("instructmine.models.classifier.train_classifier", None)
     again = call()
     assert again.decisions.equals(first.decisions)
+    assert again.manifest["iterate"] == first.manifest["iterate"]
 
 
 def test_a_limit_stops_between_rounds_and_more_goes_on(call):
@@ -114,6 +116,21 @@ def test_a_limit_stops_between_rounds_and_more_goes_on(call):
         call(max_requests=10)
     whole = call(max_requests=1000)
     assert whole.manifest["iterate"]["usage"]["requests"] <= 8 + 2 * 9
+
+
+def test_a_limit_is_that_of_all_runs(call):
+    """What complete rounds took counts too, though nothing of them is asked for again."""
+    with JudgeServer() as server:
+        options = {
+            "judge": "endpoint", "max_requests": 40,
+            "set": ["endpoint.model=judge-1", f"endpoint.base_url={server.url}"],
+        }  # fmt: skip
+        for _ in range(2):  # hold-out 16, first round 18: it ends within the second
+            with pytest.raises(InstructmineError, match="raise --max-requests"):
+                call(**options)
+            assert len(server.requests) == 40
+        result = call(**{**options, "max_requests": 60})
+        assert len(server.requests) == 52 == result.manifest["iterate"]["usage"]["requests"]
 
 
 def test_pool_order_does_not_decide(call, pool, tmp_path):
@@ -185,3 +202,49 @@ def test_a_judge_that_always_says_the_same_teaches_nothing(call, monkeypatch):
     monkeypatch.setattr("instructmine.stages._labels.Labeller._label", lambda *_: "easy")
     with pytest.raises(EvidenceError, match="nothing to learn"):
         call()
+
+
+def test_a_base_model_that_says_nothing_is_named(call, monkeypatch):
+    from instructmine.verdicts import Answer
+
+    monkeypatch.setattr(
+        "instructmine.models.generate.Generator.answer",
+        lambda self, asked: ((i, Answer("  ")) for i in range(len(asked))),
+    )
+    with pytest.raises(EvidenceError, match="all 18 labels are 'hard' .18 answers .* are empty"):
+        call()
+
+
+def test_agreement_of_both_orders_is_counted_and_the_same_after_a_resume(call):
+    """A judge that prefers what comes first, but for pairs of which one is much longer."""
+
+    def decide(first, second):
+        gap = len(first) - len(second)
+        return ("1" if gap > 0 else "2") if abs(gap) > 20 else "1"
+
+    with JudgeServer(decide) as server:
+        options = {
+            "judge": "endpoint",
+            "set": ["endpoint.model=judge-1", f"endpoint.base_url={server.url}"],
+        }
+        first = call(**options)
+        asked = sum(server.statuses.values())
+        again = call(**options)
+        assert sum(server.statuses.values()) == asked == 2 * (8 + 2 * 9)
+    agreement = first.manifest["iterate"]["order_agreement"]
+    assert 0 < agreement < 1 and agreement == again.manifest["iterate"]["order_agreement"]
+
+
+def test_prompts_longer_than_the_classifier_reads_are_counted(call, pool):
+    made = [json.loads(line) for line in pool.read_text().splitlines()]
+    for row in made[:7]:
+        row["instruction"] = " ".join([row["instruction"], *["and so on"] * 400])
+    write(pool, made)
+    assert call().manifest["iterate"]["cut_prompts"] == 7
+
+
+def test_fewer_rows_than_clusters_and_copies_of_a_prompt(call, pool):
+    made = [json.loads(line) for line in pool.read_text().splitlines()][:30]
+    copies = [{**row, "output": f"{row['output']} Again."} for row in made]
+    result = call(pool=write(pool, [*made, *copies]), clusters=500)
+    assert len(result) == 20 and 0 < result.rounds[-1]["coverage"] <= 1

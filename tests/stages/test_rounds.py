@@ -8,7 +8,7 @@ import pytest
 from instructmine.contracts import Context
 from instructmine.errors import EvidenceError, UsageError
 from instructmine.modelref import ModelRef
-from instructmine.stages._rounds import EASY, HARD, Rounds, Settings
+from instructmine.stages._rounds import EASY, HARD, Labels, Rounds, Settings
 
 THINGS = ["river", "stone", "bread", "window", "garden", "engine", "letter", "winter"]
 SMALL = Settings(draw=0.5, batch=0.1, holdout=20, clusters=6, rounds=2, most_rounds=3, epochs=3)
@@ -24,9 +24,9 @@ def prompts(n=240):
 
 @pytest.fixture
 def rounds(tmp_path):
-    def make(settings=SMALL, label=None, n=240, folder="a", seed=1):
-        texts = prompts(n)
-        ids = [hashlib.md5(text.encode()).hexdigest() for text in texts]
+    def make(settings=SMALL, label=None, n=240, folder="a", seed=1, texts=None):
+        texts = texts or prompts(n)
+        ids = [hashlib.md5(f"{i} {text}".encode()).hexdigest() for i, text in enumerate(texts)]
         order = np.argsort(ids)
         texts = [texts[at] for at in order]
         rng = np.random.default_rng(0)
@@ -38,7 +38,8 @@ def rounds(tmp_path):
 
         def say(rows):
             asked.extend(rows.tolist())
-            return [HARD if texts[row].startswith("Prove") else EASY for row in rows]
+            found = [HARD if texts[row].startswith("Prove") else EASY for row in rows]
+            return Labels(tuple(found))
 
         made = Rounds(
             settings=settings, ids=np.array(ids, dtype="S32")[order], vectors=vectors,
@@ -105,20 +106,51 @@ def test_it_ends_when_the_pool_is_used_up(rounds):
     settings = Settings(**{**vars(SMALL), "batch": 0.5, "draw": 1.0, "most_rounds": 9,
                            "stop_accuracy": 1.0, "rounds": 9})  # fmt: skip
     made = rounds(settings, n=60)
-    assert not len(made.free) if made.run() else False
+    assert sum(len(one.rows) for one in made.run()) == 60 - len(made.held)
 
 
 def test_labels_that_teach_nothing_are_refused(rounds):
     with pytest.raises(EvidenceError, match="all 48 labels are 'easy'"):
-        rounds(label=lambda rows: [EASY] * len(rows)).run()
-    with pytest.raises(EvidenceError, match="could be labelled .malformed"):
-        rounds(label=lambda rows: ["malformed"] * len(rows), folder="b").run()
+        rounds(label=lambda rows: Labels((EASY,) * len(rows))).run()
+    with pytest.raises(EvidenceError, match="can be learned from .malformed"):
+        rounds(label=lambda rows: Labels(("malformed",) * len(rows)), folder="b").run()
+    with pytest.raises(EvidenceError, match="30 answers of the base model are empty"):
+        rounds(label=lambda rows: Labels((HARD,) * len(rows), empty=15), folder="c").run()
+
+
+def test_a_first_batch_of_one_label_is_followed_by_another_random_one(rounds):
+    settings = Settings(**{**vars(SMALL), "rounds": 3})
+    made = rounds(settings)
+    real, calls = made.label, []
+
+    def easy_at_first(rows):
+        calls.append(1)
+        return real(rows) if len(calls) != 2 else Labels((EASY,) * len(rows))
+
+    made.label = easy_at_first  # the first call is the hold-out's
+    done = made.run()
+    assert np.isnan(done[1].m).all() and np.isnan(done[1].q).all()
+    assert 0 < done[1].facts["hard"] < len(done[1].rows) / 2  # as many as by chance: a fifth
+    assert np.isfinite(done[2].q).all()
+
+
+def test_a_prompt_that_is_held_out_is_not_learned_from_its_copy(rounds):
+    texts = [text for text in prompts(120) for _ in range(2)]
+    made = rounds(texts=texts, settings=Settings(**{**vars(SMALL), "holdout": 60}))
+    learned = []
+    real = made._learn
+    made._learn = lambda known, folder: [learned.extend(known), real(known, folder)]
+    made.run()
+    held = set(made.texts(made.held))
+    batches = [row for one in made.done for row in one.rows.tolist()]
+    assert any(text in held for text in made.texts(batches))  # labelled, as any other row
+    assert learned and not held & {one.text for one in learned}
 
 
 def test_rows_without_a_label_are_counted_and_left_out(rounds):
     made = rounds()
     real = made.label
-    made.label = lambda rows: ["refused", *real(rows)[1:]]
+    made.label = lambda rows: Labels(("refused", *real(rows).each[1:]))
     done = made.run()
     assert done[0].facts["unlabelled"] == 1 and done[0].facts["rows"] == 24
 

@@ -209,6 +209,10 @@ def _show(result: Iteration) -> None:
             say("warning: the classifier hardly knows hard from easy; what it took is near random")
     if facts["order_agreement"] is not None:
         say(f"both orders agree on {facts['order_agreement']:.0%} of the pairs")
+    if facts["empty_answers"]:
+        say(f"{facts['empty_answers']:,} answers of the base model are empty: they count as hard")
+    if facts["cut_prompts"]:
+        say(f"{facts['cut_prompts']:,} prompts are cut: they are longer than the classifier reads")
     for why, count in facts["unlabelled"].items():
         say(f"{count:,} rows could not be labelled: {why}")
     say(*(f"warning: {warning}" for warning in result.manifest["warnings"]))

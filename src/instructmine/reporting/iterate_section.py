@@ -29,6 +29,12 @@ def iterate_section(found: Found, origin: tuple[str, ...]) -> Section:
     if unlabelled:
         why = "; ".join(f"{count:,}: {reason}" for reason, count in found["unlabelled"].items())
         blocks.append(Text(f"{unlabelled:,} rows got no label ({why}).", "warning"))
+    if empty := found.get("empty_answers"):
+        words = f"{empty:,} answers of the base model are empty; they count as hard."
+        blocks.append(Text(words, "warning"))
+    if cut := found.get("cut_prompts"):
+        words = f"{cut:,} prompts are longer than the classifier reads; it saw their beginning."
+        blocks.append(Text(words, "warning"))
     return Section("iterate", "IterSelectTune", tuple(blocks), origin)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -14,7 +13,7 @@ from instructmine.answering import Answers
 from instructmine.errors import InstructmineError, UsageError
 from instructmine.judging import Bench
 from instructmine.pool import Turn
-from instructmine.stages._rounds import EASY, HARD
+from instructmine.stages._rounds import EASY, HARD, Labels
 from instructmine.verdicts import PairVerdict, Question
 
 Ties = Literal["easy", "hard", "none"]
@@ -26,17 +25,15 @@ class Labeller:
     """Says of rows whether the pool's response beats the base model's answer (hard) or not.
 
     turns: rows → the last assistant turn of each, in order. ties: what a tie counts as; "none"
-    leaves the row without a label. verdicts: what was said so far, for agreement and counts.
+    leaves the row without a label.
     """
 
     turns: Callable[[npt.NDArray[np.int64]], Sequence[Turn]]
     answers: Answers
     bench: Bench
     ties: Ties = "easy"
-    verdicts: list[PairVerdict] = field(default_factory=list)
-    problems: Counter[str] = field(default_factory=Counter)
 
-    def __call__(self, rows: npt.NDArray[np.int64]) -> list[str]:
+    def __call__(self, rows: npt.NDArray[np.int64]) -> Labels:
         """Return `hard`, `easy`, or why there is no label, per row.
 
         An empty answer has lost without a judge. Raises InstructmineError where a limit keeps
@@ -44,10 +41,8 @@ class Labeller:
         """
         turns = self.turns(rows)
         said = self.answers.all([one.history for one in turns])
-        labels = [HARD if not one.text.strip() else "" for one in said]
-        labels = [
-            one.problem if one.problem else label for one, label in zip(said, labels, strict=True)
-        ]
+        labels = [one.problem or ("" if one.text.strip() else HARD) for one in said]
+        empty = labels.count(HARD)
         asked = [place for place, label in enumerate(labels) if not label]
         questions = [
             Question.pair(turns[p].history, turns[p].response, said[p].text) for p in asked
@@ -62,22 +57,29 @@ class Labeller:
         for place, verdict in zip(asked, found, strict=True):
             assert verdict is not None
             labels[place] = self._label(verdict)
-        self.problems.update(one for one in labels if one not in (HARD, EASY))
-        return labels
+        both = [one.votes for one in found if one is not None and len(one.votes) == 2]
+        agreed = sum(first == second for first, second in both)
+        return Labels(tuple(labels), empty, len(both), agreed)
+
+    def recall(self, rows: npt.NDArray[np.int64]) -> None:
+        """Count what rows of an earlier run took, so that the limits hold for the rest."""
+        turns = self.turns(rows)
+        self.answers.recall([one.history for one in turns])
+        said = [self.answers.known(one.history) for one in turns]
+        self.bench.recall(
+            [
+                Question.pair(turn.history, turn.response, one.text)
+                for turn, one in zip(turns, said, strict=True)
+                if one is not None
+            ]
+        )
 
     def _label(self, verdict: PairVerdict) -> str:
-        self.verdicts.append(verdict)
         if verdict.result is None:
             return verdict.problem
         if verdict.result == "tie":
             return {"easy": EASY, "hard": HARD, "none": "a tie"}[self.ties]
         return HARD if verdict.result == "win" else EASY
-
-    @property
-    def agreement(self) -> float | None:
-        """Share of pairs on which both orders say the same; None without two orders."""
-        votes = [one.votes for one in self.verdicts if len(one.votes) == 2]
-        return sum(a == b for a, b in votes) / len(votes) if votes else None
 
 
 def check_ties(name: str) -> Ties:

@@ -16,7 +16,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -38,10 +38,26 @@ from instructmine.modelref import ModelRef
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 HARD, EASY = "hard", "easy"
-Label = Callable[[IntArray], Sequence[str]]  # rows → "hard", "easy", or why there is no label
 Texts = Callable[[IntArray], Sequence[str]]  # rows → what the classifier reads
 Take = Literal["score", "random"]
 _CHUNK = 8192  # rows whose texts are held at once
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What model and judge said of some rows.
+
+    each: per row hard, easy, or why there is no label. empty: answers without a word, which count
+    as hard. both, agreed: pairs that were judged in both orders, and those judged alike in both.
+    """
+
+    each: tuple[str, ...] = ()
+    empty: int = 0
+    both: int = 0
+    agreed: int = 0
+
+
+Label = Callable[[IntArray], Labels]  # rows → what was said of them
 
 
 @dataclass(frozen=True)
@@ -100,12 +116,20 @@ class Round:
     m: FloatArray
     r: FloatArray
     q: FloatArray
-    labels: tuple[str, ...]
+    labels: Labels
     facts: dict[str, Any] = field(default_factory=dict)
 
     def labelled(self, label: str) -> IntArray:
         """Return the rows that got a label."""
-        return self.rows[[one == label for one in self.labels]]
+        return self.rows[[one == label for one in self.labels.each]]
+
+
+class Lesson(NamedTuple):
+    """A labelled row that the classifier learns from."""
+
+    row: int
+    text: str
+    hard: bool
 
 
 @dataclass
@@ -128,7 +152,7 @@ class Rounds:
     context: Context
     report: Callable[[str, int, int], None] = lambda what, done, total: None
     done: list[Round] = field(default_factory=list)
-    held_labels: Sequence[str] = ()
+    held_labels: Labels = Labels()
 
     def __post_init__(self) -> None:
         """Draw the hold-out, and the clusters that coverage is counted in."""
@@ -146,12 +170,12 @@ class Rounds:
         Raises EvidenceError where the labels teach nothing: all of them are the same, or none
         could be had.
         """
-        self.held_labels = held = self._holdout()
+        self.held_labels = self._holdout()
         most = self.settings.most_rounds
         while not self._enough():
             number = len(self.done)
             self.report("rounds", number, most)
-            found = self._stored(number) or self._new(number, held)
+            found = self._stored(number) or self._new(number)
             self.done.append(found)
         self.report("rounds", len(self.done), len(self.done))
         return self.done
@@ -170,20 +194,31 @@ class Rounds:
             taken[one.rows] = True
         return np.flatnonzero(~taken)
 
+    @property
+    def labelled(self) -> IntArray:
+        """Rows whose labels are on disk, from this run or an earlier one."""
+        known = [self.held] if self._held_path.exists() else [self.held[:0]]
+        number = 0
+        while (one := self._stored(number)) is not None:
+            known.append(one.rows)
+            number += 1
+        return np.concatenate(known)
+
     def classifier(self) -> ModelRef:
         """Return the last round's classifier."""
         return ModelRef(str(self._place(len(self.done) - 1) / "classifier"))
 
-    def probability(self, rows: IntArray) -> FloatArray:
-        """Return M of rows by the last classifier."""
+    def probability(self, rows: IntArray) -> tuple[FloatArray, int]:
+        """Return M of rows by the last classifier, and of how many it did not read the end."""
         from instructmine.models.classifier import Classifier
 
         model = Classifier.load(self.classifier(), context=self.context)
-        parts = [
-            model.probabilities(self.texts(rows[start : start + _CHUNK]))[0]
-            for start in range(0, len(rows), _CHUNK)
-        ]
-        return np.concatenate([np.empty(0), *parts])
+        m, cut = [np.empty(0)], 0
+        for start in range(0, len(rows), _CHUNK):
+            found, _, long = model.probabilities(self.texts(rows[start : start + _CHUNK]))
+            m.append(found)
+            cut += len(long)
+        return np.concatenate(m), cut
 
     def near(self, rows: IntArray, hard: IntArray, m: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return R and Q of rows, given a hard set and their M."""
@@ -209,74 +244,85 @@ class Rounds:
         accuracy = self.done[-1].facts["accuracy"]
         return accuracy is not None and accuracy >= self.settings.stop_accuracy
 
-    def _new(self, number: int, held: Sequence[str]) -> Round:
-        """Draw a batch, have it labelled, learn from all labels, and publish the round."""
+    def _new(self, number: int) -> Round:
+        """Draw a batch, have it labelled, learn from all labels, and publish the round.
+
+        While only one label is known, a classifier has nothing to say: the batch is random.
+        """
         subset = self.diverse(self.free, number)
-        nothing = np.full(len(subset), np.nan)
-        m = r = q = nothing
-        if number:
-            m = self.probability(subset)
+        m = r = q = np.full(len(subset), np.nan)
+        told_apart = len({one for each in self.done for one in each.labels.each} & {HARD, EASY}) > 1
+        if told_apart:
+            m, _ = self.probability(subset)
             r, q = self.near(subset, self.hard, m)
-        score = q if number and self.settings.take == "score" else _draw(self.ids[subset], number)
-        rows = best(subset, score, self.ids, self.batch)
+        scored = told_apart and self.settings.take == "score"
+        rows = best(subset, q if scored else _draw(self.ids[subset], number), self.ids, self.batch)
         at = np.searchsorted(subset, rows)
-        labels = tuple(self.label(rows))
-        found = Round(number, rows, m[at], r[at], q[at], labels)
-        everything = [*self.done, found]
-        known = [
-            (row, one == HARD)
-            for each in everything
-            for row, one in zip(each.rows.tolist(), each.labels, strict=True)
-            if one in (HARD, EASY)
-        ]
+        found = Round(number, rows, m[at], r[at], q[at], self.label(rows))
+        known = self._lessons(found)
         self._refuse_useless(known, found)
         with publish_folder(self._place(number)) as beside:
-            self._learn(sorted(known), beside / "classifier")
-            facts = self._facts(found, held, beside / "classifier")
+            self._learn(known, beside / "classifier")
+            facts = self._facts(found, beside / "classifier")
             found = dataclasses.replace(found, facts=facts)
             write_text(beside / "round.json", json.dumps(self._to_json(found), indent=1) + "\n")
         return found
 
-    def _refuse_useless(self, known: Sequence[tuple[int, bool]], found: Round) -> None:
+    def _lessons(self, found: Round) -> list[Lesson]:
+        """Return all labelled rows, in order, but those whose prompt is held out too."""
+        rounds = (*self.done, found)
+        rows = np.concatenate([one.rows for one in rounds])
+        texts = self.texts(np.concatenate([self.held, rows]))  # one pass over the pool
+        held = set(texts[: len(self.held)])
+        labels = [label for one in rounds for label in one.labels.each]
+        each = zip(rows.tolist(), texts[len(self.held) :], labels, strict=True)
+        known = (Lesson(row, text, label == HARD) for row, text, label in each
+                 if label in (HARD, EASY) and text not in held)  # fmt: skip
+        return sorted(known, key=lambda one: one.row)
+
+    def _refuse_useless(self, known: Sequence[Lesson], found: Round) -> None:
         if not known:
-            why = next((one for one in found.labels if one not in (HARD, EASY)), "no rows")
+            every = "their prompts are held out too"
+            why = next((one for one in found.labels.each if one not in (HARD, EASY)), every)
             raise EvidenceError(
-                f"no row of the first batch could be labelled ({why}); choose another judge or "
-                "base model"
+                f"no row of the first batch can be learned from ({why}); choose another judge or "
+                "base model, or a smaller --holdout"
             )
-        if len({one for _, one in known}) == 1 and found.number + 1 >= self.settings.rounds:
-            one = HARD if known[0][1] else EASY
+        if len({one.hard for one in known}) == 1 and found.number + 1 >= self.settings.rounds:
+            one = HARD if known[0].hard else EASY
+            empty = sum(each.labels.empty for each in (*self.done, found))
+            because = f" ({empty} answers of the base model are empty)" if empty else ""
             raise EvidenceError(
-                f"all {len(known)} labels are '{one}': there is nothing to learn; choose another "
-                "base model or judge, or how ties count"
+                f"all {len(known)} labels are '{one}'{because}: there is nothing to learn; choose "
+                "another base model or judge, or how ties count"
             )
 
-    def _learn(self, known: Sequence[tuple[int, bool]], folder: Path) -> None:
+    def _learn(self, known: Sequence[Lesson], folder: Path) -> None:
         from instructmine.models.classifier import Training, train_classifier
 
-        rows = np.array([row for row, _ in known], dtype=np.int64)
         train_classifier(
             self.base,
-            self.texts(rows),
-            [hard for _, hard in known],
+            [one.text for one in known],
+            [one.hard for one in known],
             Training(epochs=self.settings.epochs, balanced=self.settings.balanced),
             seed=self.seed,
             folder=folder,
             context=self.context,
         )
 
-    def _facts(self, found: Round, held: Sequence[str], folder: Path) -> dict[str, Any]:
+    def _facts(self, found: Round, folder: Path) -> dict[str, Any]:
         from instructmine.models.classifier import Classifier
 
-        labels = np.array(found.labels)
+        labels = np.array(found.labels.each)
         known = np.isin(labels, (HARD, EASY)) & np.isfinite(found.m)
         truth = labels[known] == HARD
+        held = np.array(self.held_labels.each)
         own = np.isin(held, (HARD, EASY))
         quality = None
         if own.any():
             model = Classifier.load(ModelRef(str(folder)), context=self.context)
             m, _, _ = model.probabilities(self.texts(self.held[own]))
-            quality = dataclasses.asdict(label_quality(np.array(held)[own] == HARD, m))
+            quality = dataclasses.asdict(label_quality(held[own] == HARD, m))
         hard = np.concatenate([self.hard, found.labelled(HARD)])
         return {
             "rows": len(labels),
@@ -288,15 +334,19 @@ class Rounds:
             "coverage": coverage(self.topics, hard),
         }
 
-    def _holdout(self) -> Sequence[str]:
+    def _holdout(self) -> Labels:
         """Return the labels of the hold-out, asking for them once."""
-        path = self.folder / "holdout.json"
+        path = self._held_path
         if not path.exists():
-            labels = list(self.label(self.held)) if len(self.held) else []
+            labels = self.label(self.held) if len(self.held) else Labels()
             ids = [one.decode() for one in self.ids[self.held].tolist()]
-            write_text(path, json.dumps({"ids": ids, "labels": labels}, indent=1) + "\n")
-        found: list[str] = json.loads(path.read_text(encoding="utf-8"))["labels"]
-        return found
+            data = {"ids": ids, "labels": dataclasses.asdict(labels)}
+            write_text(path, json.dumps(data, indent=1) + "\n")
+        return _labels(json.loads(path.read_text(encoding="utf-8"))["labels"])
+
+    @property
+    def _held_path(self) -> Path:
+        return self.folder / "holdout.json"
 
     def _place(self, number: int) -> Path:
         return self.folder / f"round-{number:03d}"
@@ -308,7 +358,8 @@ class Rounds:
         data = json.loads(path.read_text(encoding="utf-8"))
         rows = np.searchsorted(self.ids, np.array(data["ids"], dtype="S32"))
         m, r, q = (np.array(data[name], dtype=np.float64) for name in ("m", "r", "q"))
-        return Round(number, rows.astype(np.int64), m, r, q, tuple(data["labels"]), data["facts"])
+        labels = _labels(data["labels"])
+        return Round(number, rows.astype(np.int64), m, r, q, labels, data["facts"])
 
     def _to_json(self, found: Round) -> dict[str, Any]:
         scores = {
@@ -316,7 +367,8 @@ class Rounds:
             for name in ("m", "r", "q")
         }
         ids = [one.decode() for one in self.ids[found.rows].tolist()]
-        return {"ids": ids, **scores, "labels": list(found.labels), "facts": found.facts}
+        labels = dataclasses.asdict(found.labels)
+        return {"ids": ids, **scores, "labels": labels, "facts": found.facts}
 
 
 def check_take(name: str) -> Take:
@@ -326,6 +378,10 @@ def check_take(name: str) -> Take:
     if name == "random":
         return "random"
     raise UsageError(f"batches are taken by score or random, not by '{name}'")
+
+
+def _labels(data: dict[str, Any]) -> Labels:
+    return Labels(**{**data, "each": tuple(data["each"])})
 
 
 def _hash(one: bytes, seed: int) -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ from instructmine.stages._index import PoolIndex, index_pool
 from instructmine.stages._labels import Labeller, check_ties
 from instructmine.stages._measure import plan, vectors
 from instructmine.stages._ranked import TOKENS
-from instructmine.stages._rounds import HARD, Rounds, Settings, check_take
+from instructmine.stages._rounds import EASY, HARD, Labels, Rounds, Settings, check_take
 from instructmine.stages._run import open_run, provenance
 from instructmine.stages.score import as_sources, beside, describe, score_index
 from instructmine.stages.select import decide, summarise, write_selected
@@ -218,6 +219,7 @@ def iterate(
         return _plan(index, rounds_, labeller)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
+        labeller.recall(rounds_.labelled)  # the limits are those of all runs
         done = rounds_.run()
     found = infer(rounds_, limit)
     ranking = Ranking(found.order, found.chosen)
@@ -233,8 +235,8 @@ def iterate(
             "holdout": len(rounds_.held),
             "rounds": [one.facts for one in done],
             "hard": {"judge": found.by_judge, "classifier": found.chosen - found.by_judge},
-            "order_agreement": labeller.agreement,
-            "unlabelled": dict(labeller.problems),
+            **_said([rounds_.held_labels, *(one.labels for one in done)]),
+            "cut_prompts": found.cut,
             "usage": vars(bench.meter.spent),
             "cost": limits.cost(bench.meter.spent),
         },
@@ -262,6 +264,7 @@ class Inferred:
 
     by_judge, chosen: how many of the order were found by the judge, and how many in all.
     m, r, q, step, label, source: by candidate; NaN, -1 and "" where there is none.
+    cut: candidates whose prompt is longer than the classifier reads.
     """
 
     order: npt.NDArray[np.int64]
@@ -273,6 +276,7 @@ class Inferred:
     step: npt.NDArray[np.int64]
     label: list[str]
     source: list[str]
+    cut: int
 
 
 def infer(rounds: Rounds, target: int) -> Inferred:
@@ -284,18 +288,19 @@ def infer(rounds: Rounds, target: int) -> Inferred:
     m, r, q = (np.full(n, np.nan) for _ in range(3))
     step = np.full(n, -1, dtype=np.int64)
     label, source = [""] * n, [""] * n
-    for row, one in zip(rounds.held.tolist(), rounds.held_labels, strict=True):
+    for row, one in zip(rounds.held.tolist(), rounds.held_labels.each, strict=True):
         label[row], source[row] = one, "judge"
     for each in rounds.done:
         m[each.rows], r[each.rows], q[each.rows] = each.m, each.r, each.q
         step[each.rows] = each.number
-        for row, one in zip(each.rows.tolist(), each.labels, strict=True):
+        for row, one in zip(each.rows.tolist(), each.labels.each, strict=True):
             label[row], source[row] = one, "judge"
     held = [row for row in rounds.held.tolist() if label[row] == HARD]
     hard = np.array([*rounds.hard.tolist(), *held], dtype=np.int64)
     by_judge = len(hard)
     free = rounds.free
-    m[free] = rounds.probability(free)
+    everywhere, cut = rounds.probability(np.arange(n))
+    m[free] = everywhere[free]
     number = len(rounds.done)
     while len(hard) < target and len(free):
         subset = rounds.diverse(free, number)
@@ -311,7 +316,7 @@ def infer(rounds: Rounds, target: int) -> Inferred:
     easy = np.setdiff1d(np.arange(n), np.concatenate([hard, free]))
     rest = best(free, np.nan_to_num(m[free], nan=-1.0), rounds.ids, len(free))
     order = np.concatenate([hard, rest, easy])
-    return Inferred(order, by_judge, len(hard), m, r, q, step, label, source)
+    return Inferred(order, by_judge, len(hard), m, r, q, step, label, source, cut)
 
 
 def with_labels(decisions: pa.Table, free: npt.NDArray[np.int64], found: Inferred) -> pa.Table:
@@ -331,6 +336,17 @@ def with_labels(decisions: pa.Table, free: npt.NDArray[np.int64], found: Inferre
             column_[position] = text or None
         decisions = decisions.append_column(name, pa.array(column_, pa.string()))
     return decisions
+
+
+def _said(labels: Sequence[Labels]) -> dict[str, Any]:
+    """Return how often both orders agree, why rows have no label, how many answers are empty."""
+    both = sum(one.both for one in labels)
+    each = [label for one in labels for label in one.each]
+    return {
+        "order_agreement": sum(one.agreed for one in labels) / both if both else None,
+        "unlabelled": dict(Counter(one for one in each if one not in (HARD, EASY))),
+        "empty_answers": sum(one.empty for one in labels),
+    }
 
 
 def _turns(index: PoolIndex, free: npt.NDArray[np.int64]) -> Any:
