@@ -18,6 +18,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pyarrow.parquet as pq
+from matplotlib.ticker import MaxNLocator
 
 from instructmine.comparison import FULL
 from instructmine.intervals import seeded_difference
@@ -25,6 +26,7 @@ from instructmine.intervals import seeded_difference
 RESULTS = Path(__file__).parent / "results"
 POOLS = ("mixture", "alpaca")
 Row = dict[str, Any]
+BySeed = dict[int, np.ndarray]  # seed → a value per round
 
 
 def main() -> None:
@@ -48,13 +50,18 @@ def main() -> None:
 def found(pool: str, rows: Sequence[Row]) -> list[str]:
     """Hard instructions found up to each round, and how well the last classifier knows them."""
     lines = [f"## {pool}: hard instructions found", "",
-             "Mean over seeds, of all found up to a round; the first batch is random for all.",
+             "Mean over seeds, of all found up to a round; the first batch is random for all. "
+             "Times random: found by the end of round 2, by what random batches had found then "
+             "with the same seed, and the range over seeds; then rounds 1 and 2 alone, in which "
+             "the classifier had a say. After the last round: accuracy on its fresh batch; "
+             "accuracy and AUROC on the hold-out.",
              ""]  # fmt: skip
     curves = {}
     for judge in unique(rows, "judge"):
         asked = [row for row in rows if row["judge"] == judge]
         for arm in unique(asked, "arm"):
-            curves[judge, arm] = curve([row for row in asked if row["arm"] == arm])
+            own = by_seed([row for row in asked if row["arm"] == arm])
+            curves[judge, arm] = np.array(list(own.values()))
         lines += [f"Judge: {judge}.", "", *found_table(asked), ""]
     plot_found(pool, curves)
     return [*lines, f"![found](found-{pool}.png)", ""]
@@ -63,28 +70,51 @@ def found(pool: str, rows: Sequence[Row]) -> list[str]:
 def found_table(rows: Sequence[Row]) -> list[str]:
     """One judge's arms."""
     arms = {name: [one for one in rows if one["arm"] == name] for name in unique(rows, "arm")}
-    curves = {name: curve(own)[0] for name, own in arms.items()}
-    last = max(map(len, curves.values()))
-    header = ("arm", *(f"round {n}" for n in range(last)), "all", "times random, rounds 1-2",
-              "of labels, rounds 1-2", "held out: hard", "AUROC", "coverage")  # fmt: skip
+    curves = {name: by_seed(own) for name, own in arms.items()}
+    last = max(len(one) for own in curves.values() for one in own.values())
+    header = ("arm", "seeds", *(f"round {n}" for n in range(last)), "times random, to round 2",
+              "rounds 1-2 alone", "of labels, rounds 1-2", "hard, held out", "accuracy, fresh",
+              "accuracy, held out", "AUROC", "coverage")  # fmt: skip
     lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
     for name, own in arms.items():
-        mean = curves[name]
+        mean = np.mean(list(curves[name].values()), axis=0)
         end = [row for row in own if row["round"] == len(mean) - 1]
-        cells = [f"{value:.0f}" for value in mean] + [""] * (last - len(mean)) + [f"{mean[-1]:.0f}"]
-        cells += ["", ""] if len(mean) < 3 else gain(mean, curves["random batches"], own)
-        cells += [average(end, "prevalence"), average(end, "auroc")]
-        cells.append(f"{np.mean([row['coverage'] for row in end]):.2f}")
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        cells = [str(len(curves[name]))]
+        shown = mean if len(mean) == last else mean[-1:]  # its rounds are larger: the end alone
+        cells += [""] * (last - len(shown)) + [f"{value:.0f}" for value in shown]
+        cells += [""] * 3 if len(mean) < 3 else gain(curves[name], curves["random batches"], own)
+        cells += [average([row["holdout"] for row in end], "prevalence"), average(end, "accuracy")]
+        cells += [average([row["holdout"] for row in end], name) for name in ("accuracy", "auroc")]
+        lines.append(f"| {name} | " + " | ".join([*cells, average(end, "coverage")]) + " |")
     return lines
 
 
-def gain(mean: np.ndarray, random: np.ndarray, own: Sequence[Row]) -> list[str]:
-    """What rounds 1 and 2 found, which the classifier had a say in: against random, of all."""
-    found = mean[2] - mean[0]
-    seeds = len({row["seed"] for row in own})
-    labels = sum(row["rows"] - row["unlabelled"] for row in own if row["round"] in (1, 2)) / seeds
-    return [f"{found / (random[2] - random[0]):.2f}", f"{found / labels:.0%}"]
+def gain(curve: BySeed, random: BySeed, own: Sequence[Row]) -> list[str]:
+    """What was found to round 2, and in 1 and 2: against random batches, and of all labels."""
+    pairs = [(one, random[seed]) for seed, one in curve.items() if seed in random]
+    labels = sum(row["rows"] - row["unlabelled"] for row in own if row["round"] in (1, 2))
+    later = sum(one[2] - one[0] for one in curve.values())
+    return [
+        ranged([one[2] / other[2] for one, other in pairs]),
+        ranged([(one[2] - one[0]) / (other[2] - other[0]) for one, other in pairs]),
+        f"{later / labels:.0%}",
+    ]
+
+
+def ranged(values: Sequence[float]) -> str:
+    """Write a mean and the range."""
+    if not values:
+        return ""
+    return f"{np.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def by_seed(rows: Sequence[Row]) -> BySeed:
+    """Hard ones found so far, by round, of each seed."""
+    seeds = sorted({row["seed"] for row in rows})
+    return {
+        seed: np.array([row["hard_so_far"] for row in rows if row["seed"] == seed])
+        for seed in seeds
+    }
 
 
 def unique(rows: Sequence[Row], name: str) -> list[str]:
@@ -92,34 +122,36 @@ def unique(rows: Sequence[Row], name: str) -> list[str]:
     return list(dict.fromkeys(row[name] for row in rows))
 
 
-def curve(rows: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and sd over seeds of the hard ones found so far, by round."""
-    seeds = sorted({row["seed"] for row in rows})
-    found = np.array([[r["hard_so_far"] for r in rows if r["seed"] == seed] for seed in seeds])
-    return found.mean(axis=0), found.std(axis=0, ddof=1)
-
-
 def average(rows: Sequence[Row], name: str) -> str:
-    """Mean of a fact about the hold-out, where it is known."""
-    values = [row["holdout"][name] for row in rows if row["holdout"]]
-    values = [value for value in values if value is not None]
-    return f"{np.mean(values):.3f}" if values else ""
+    """Mean of a fact, where it is known."""
+    values = [row[name] for row in rows if row and row[name] is not None]
+    return f"{np.mean(values):.2f}" if values else ""
 
 
-def plot_found(pool: str, curves: Mapping[tuple[str, str], tuple[np.ndarray, np.ndarray]]) -> None:
-    """Hard instructions found against rounds, one panel per judge."""
+def plot_found(pool: str, curves: Mapping[tuple[str, str], np.ndarray]) -> None:
+    """Hard instructions found in each round, one panel per judge; bars: least and most of seeds."""
     judges = list(dict.fromkeys(judge for judge, _ in curves))
+    arms = list(dict.fromkeys(arm for _, arm in curves))
     figure, panels = plt.subplots(
-        1, len(judges), figsize=(5.2 * len(judges), 4.2), constrained_layout=True, squeeze=False
+        1, len(judges), figsize=(5.6 * len(judges), 4.4), constrained_layout=True, squeeze=False
     )
     for axes, judge in zip(panels[0], judges, strict=True):
-        for (own, arm), (mean, sd) in curves.items():
+        for (own, arm), so_far in curves.items():
+            found = np.diff(so_far, axis=1, prepend=0)
+            mean, rounds = found.mean(axis=0), np.arange(found.shape[1])
             if own == judge and len(mean) > 2:
-                axes.errorbar(range(len(mean)), mean, yerr=sd, marker="o", capsize=2, label=arm)
+                place = arms.index(arm)
+                axes.errorbar(
+                    rounds + 0.03 * (place - len(arms) / 2), mean,
+                    yerr=[mean - found.min(axis=0), found.max(axis=0) - mean],
+                    color=f"C{place}", marker="o", capsize=2, label=arm,
+                )  # fmt: skip
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_ylim(bottom=0)
         axes.set_xlabel("round")
-        axes.set_ylabel("hard instructions found so far")
+        axes.set_ylabel("hard instructions in the batch")
         axes.set_title(f"{pool}, judge: {judge}")
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc="lower right")
     figure.savefig(RESULTS / f"found-{pool}.png", dpi=110)
     plt.close(figure)
 
