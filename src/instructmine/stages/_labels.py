@@ -18,17 +18,18 @@ from instructmine.verdicts import PairVerdict, Question
 
 Ties = Literal["easy", "hard", "none"]
 TIES: tuple[Ties, ...] = ("easy", "hard", "none")
+Turns = Callable[[npt.NDArray[np.int64]], Sequence[Turn]]  # rows → the last turn of each
 
 
 @dataclass
 class Labeller:
     """Says of rows whether the pool's response beats the base model's answer (hard) or not.
 
-    turns: rows → the last assistant turn of each, in order. ties: what a tie counts as; "none"
+    turns: gives the last assistant turn of rows, in order. ties: what a tie counts as; "none"
     leaves the row without a label.
     """
 
-    turns: Callable[[npt.NDArray[np.int64]], Sequence[Turn]]
+    turns: Turns
     answers: Answers
     bench: Bench
     ties: Ties = "easy"
