@@ -7,6 +7,7 @@ from instructmine.iterselect import (
     combined,
     coverage,
     diverse_draw,
+    doubts,
     label_quality,
     similarity,
 )
@@ -89,3 +90,17 @@ def test_coverage_is_the_share_of_clusters_touched():
     assert coverage(labels, np.array([0, 1])) == pytest.approx(1 / 3)
     assert coverage(labels, np.array([0, 2, 3])) == 1
     assert coverage(labels, np.array([], dtype=int)) == 0
+
+
+def test_a_weak_classifier_is_doubted():
+    hard = [True] * 7 + [False] * 3
+    good = np.array([0.9] * 7 + [0.1] * 3)
+    assert doubts(label_quality(hard, good)) == []
+    right_order = np.linspace(0.4, 0.1, 10)
+    (flattered,) = doubts(label_quality(hard, right_order))
+    assert "right in 30%, always saying 'hard' in 70%" in flattered
+    chance, flattered = doubts(label_quality([not one for one in hard], good))
+    assert "AUROC 0.00" in chance
+    assert "right in 0%, always saying 'easy' in 70%" in flattered
+    alike = label_quality([True] * 4, np.full(4, 0.6))
+    assert doubts(alike) == []

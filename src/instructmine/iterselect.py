@@ -15,6 +15,7 @@ import numpy.typing as npt
 from instructmine.kmeans import FloatMatrix, IntArray, kmeans
 
 FloatArray = npt.NDArray[np.float64]
+_WEAK = 0.6  # AUROC below which a classifier is called weak
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,24 @@ def label_quality(hard: Sequence[bool], probability: FloatArray) -> LabelQuality
         auroc=float(roc_auc_score(truth, probability)) if both else None,
         auprc=float(average_precision_score(truth, probability)) if both else None,
     )
+
+
+def doubts(quality: LabelQuality) -> list[str]:
+    """Return, in a sentence each, why a classifier is not to be relied on."""
+    found = []
+    if quality.auroc is not None and quality.auroc < _WEAK:
+        found.append(
+            "the classifier hardly tells hard from easy on the hold-out (AUROC "
+            f"{quality.auroc:.2f}): what it took is near random"
+        )
+    always = max(quality.prevalence, 1 - quality.prevalence)
+    if quality.accuracy < always:
+        word = "hard" if quality.prevalence >= 0.5 else "easy"
+        found.append(
+            f"on the hold-out the classifier is right in {quality.accuracy:.0%}, always saying "
+            f"'{word}' in {always:.0%}: its accuracy on fresh batches flatters it"
+        )
+    return found
 
 
 def coverage(labels: IntArray, hard: IntArray) -> float:

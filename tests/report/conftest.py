@@ -209,7 +209,7 @@ def iterated(chosen, tmp_path_factory):
         for hard, so_far, accuracy, coverage in ((6, 6, None, 0.4), (8, 14, 0.8, 0.7))
     ]  # fmt: skip
     manifest = json.loads(chosen.with_name("gold.manifest.json").read_text())
-    manifest |= {"command": "iterate", "rule": None}
+    manifest |= {"command": "iterate", "rule": None, "warnings": ["<b>weak</b> classifier"]}
     manifest["arguments"] = {"pool": manifest["arguments"]["pool"], "base_model": "starter"}
     manifest["iterate"] = {
         "holdout": 20, "rounds": rounds, "hard": {"judge": 14, "classifier": 16}, "cost": 1.25,

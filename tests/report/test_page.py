@@ -60,6 +60,7 @@ def test_rounds_of_iterselecttune(open_page, iterated, place):
     ):
         assert words in section
     assert "instructmine iterate" in opened.page.text_content("#summary")
+    assert "Beware: <b>weak</b> classifier" in opened.page.text_content("#choice")
     assert opened.quiet(), opened.messages
 
 

@@ -8,6 +8,7 @@ import pytest
 
 import instructmine as im
 from instructmine.errors import EvidenceError, InstructmineError, UsageError
+from instructmine.iterselect import LabelQuality, doubts
 from instructmine.results import Iteration, IterationPlan
 from judge_server import JudgeServer
 from pools import rows, write
@@ -90,6 +91,8 @@ def test_files_stand_beside_and_the_classifier_is_an_indicator(call, pool, tmp_p
     assert (tmp_path / "hard.decisions.parquet").exists()
     manifest = json.loads((tmp_path / "hard.manifest.json").read_text())
     assert manifest["command"] == "iterate" and len(manifest["iterate"]["rounds"]) == 2
+    held = LabelQuality(**manifest["iterate"]["rounds"][-1]["holdout"])
+    assert doubts(held) == [one for one in manifest["warnings"] if "classifier" in one]
     scores = im.score(
         pool, indicators=["hardness"], set=[f"hardness.model={result.classifier}"], threads=1
     ).scores

@@ -13,8 +13,6 @@ from instructmine.cli import _options as o
 if TYPE_CHECKING:
     from instructmine.results import Iteration, IterationPlan
 
-WEAK = 0.6  # AUROC below which a classifier is called weak
-
 
 def iterate(
     pool: o.Pools,
@@ -205,8 +203,6 @@ def _show(result: Iteration) -> None:
             f"held out: {held['rows']} rows, {held['prevalence']:.0%} hard, accuracy "
             f"{held['accuracy']:.0%}, calibration error {held['calibration_error']:.2f}"
         )
-        if held["auroc"] is not None and held["auroc"] < WEAK:
-            say("warning: the classifier hardly knows hard from easy; what it took is near random")
     if facts["order_agreement"] is not None:
         say(f"both orders agree on {facts['order_agreement']:.0%} of the pairs")
     if facts["empty_answers"]:

@@ -32,7 +32,9 @@ def choice_section(
     rows: PoolRows, topics: Topics | None, maps: Tabs | None, absent: str = ""
 ) -> Section:
     """Return the section. absent: why there is no map, where there is none."""
-    blocks: list[Block] = [_facts(rows), *_ranks(rows)]
+    warnings = rows.manifest.get("warnings", [])
+    blocks: list[Block] = [_facts(rows), *(Text(f"Beware: {one}", "warning") for one in warnings)]
+    blocks += _ranks(rows)
     blocks += [maps] if maps else [Text(absent)] if absent else []
     blocks += [*_sources(rows), *_topics(topics), *_left_out(rows), *_passed_over(rows)]
     return Section("choice", "The choice", tuple(blocks), rows.origin)

@@ -22,6 +22,7 @@ from instructmine.answering import Answers
 from instructmine.contracts import Progress
 from instructmine.files import publish_folder
 from instructmine.identity import digest, ids_digest
+from instructmine.iterselect import LabelQuality, doubts
 from instructmine.judging import Bench
 from instructmine.modelref import ModelRef
 from instructmine.pool import Example, Turn
@@ -37,7 +38,16 @@ from instructmine.stages._inference import infer, with_labels
 from instructmine.stages._labels import Labeller, Turns, check_ties
 from instructmine.stages._measure import plan, vectors
 from instructmine.stages._ranked import TOKENS
-from instructmine.stages._rounds import EASY, HARD, Labels, Rounds, Settings, Texts, check_take
+from instructmine.stages._rounds import (
+    EASY,
+    HARD,
+    Labels,
+    Round,
+    Rounds,
+    Settings,
+    Texts,
+    check_take,
+)
 from instructmine.stages._run import open_run, provenance
 from instructmine.stages.score import as_sources, beside, describe, score_index
 from instructmine.stages.select import decide, summarise, write_selected
@@ -242,7 +252,7 @@ def iterate(
         "selector": {"name": "iterate", "seed": seed},
         "rule": None,
         "prediction": None,
-        "warnings": exclusions.warnings,
+        "warnings": [*exclusions.warnings, *_doubts(done)],
         "selection": summarise(decisions, counts),
         "seconds": round(time.perf_counter() - started, 3),
     }
@@ -266,6 +276,11 @@ def _said(labels: Sequence[Labels]) -> dict[str, Any]:
         "unlabelled": dict(Counter(one for one in each if one not in (HARD, EASY))),
         "empty_answers": sum(one.empty for one in labels),
     }
+
+
+def _doubts(done: Sequence[Round]) -> list[str]:
+    held = done[-1].facts["holdout"]
+    return doubts(LabelQuality(**held)) if held else []
 
 
 def _turns(index: PoolIndex, free: npt.NDArray[np.int64]) -> Turns:
