@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from instructmine.errors import InstructmineError
-from instructmine.files import publish, publish_text, write_bytes, write_error, write_text
+from instructmine.files import (
+    check_place,
+    publish,
+    publish_text,
+    write_bytes,
+    write_error,
+    write_text,
+)
 
 
 def test_publishes_whole_file_and_nothing_else(tmp_path: Path) -> None:
@@ -118,3 +125,21 @@ def test_disk_full_inside_the_block_is_translated(tmp_path: Path) -> None:
         with Path("/dev/full").open("wb", buffering=0) as full:
             full.write(b"x")
     assert os.listdir(tmp_path) == []
+
+
+def test_a_place_that_cannot_be_written_is_known_before(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    check_place(tmp_path / "file")
+    check_place(tmp_path / "new" / "folder" / "a.txt")
+    assert os.listdir(tmp_path) == ["file"]
+    with pytest.raises(InstructmineError, match="a folder of this name"):
+        check_place(tmp_path)
+    with pytest.raises(InstructmineError, match="a part of the path is a file"):
+        check_place(tmp_path / "file" / "a.txt")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_place_without_permission_is_known_before(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(InstructmineError, match="permission denied"):
+        check_place(tmp_path / "a.txt")

@@ -13,6 +13,7 @@ from pathlib import Path
 from instructmine.contracts import Answerer, Answering, Context, Progress
 from instructmine.identity import digest
 from instructmine.journal import Journal
+from instructmine.ledger import Ledger
 from instructmine.pool import Message, Turn
 from instructmine.recipes import Recipe
 from instructmine.spending import Meter
@@ -42,7 +43,7 @@ class Answers:
         recipe = Recipe.of(type(self.answerer).__name__.lower(), self.answerer.identity())
         self.journal = Journal(self.workdir, FOLDER, recipe)
         self._opened: Answering | None = None
-        self._recalled: set[str] = set()
+        self._ledger = Ledger(self.journal)
 
     def stream(self, histories: Iterable[History]) -> Iterator[tuple[int, Answer]]:
         """Yield (position, answer), chunk by chunk; each is kept before it is yielded."""
@@ -53,10 +54,12 @@ class Answers:
             if self._opened is None:
                 self._opened = self.answerer.open(self.context, self.meter)
             for index, answer in self._opened.answer(some):
-                self._recalled.add(history_key(some[index]))  # the meter saw it
+                key = history_key(some[index])
                 if answer.problem.startswith(UNANSWERED):
-                    failed[history_key(some[index])] = answer
+                    failed[key] = answer
+                    self._ledger.lost(key, answer.usage)
                 else:
+                    self._ledger.paid(key)
                     yield index, answer.to_json()
 
         keys: dict[int, str] = {}
@@ -85,10 +88,7 @@ class Answers:
 
     def recall(self, histories: Sequence[History]) -> None:
         """Count what known answers took, each once, before anything is asked."""
-        for key in map(history_key, histories):
-            if key not in self._recalled and (record := self.journal.get(key)) is not None:
-                self.meter.recall(Answer.from_json(record).usage)
-                self._recalled.add(key)
+        self._ledger.recall(map(history_key, histories), self.meter)
 
     def known(self, history: History) -> Answer | None:
         """Return the answer that is kept, or None; loads nothing."""

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from instructmine.chat_endpoint import Chat, ChatClient, Reply, UnansweredError
+from instructmine.chat_endpoint import MESSAGE_TOKENS, Chat, ChatClient, Reply, UnansweredError
 from instructmine.contracts import Answerer, Context, execution
 from instructmine.pool import Message
 from instructmine.sampling import Sampling
-from instructmine.spending import Meter
-from instructmine.verdicts import UNANSWERED, Answer
+from instructmine.spending import Meter, estimated_tokens
+from instructmine.verdicts import UNANSWERED, Answer, Usage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,11 @@ class EndpointAnswerer(Answerer):
     concurrency: int = execution(8)
     timeout: float = execution(120.0)
     attempts: int = execution(6)
+
+    def estimate(self, history: Sequence[Message]) -> Usage:
+        """Estimate one answer's usage, as long as it may be."""
+        tokens = sum(estimated_tokens(one.content) + MESSAGE_TOKENS for one in history)
+        return Usage(1, tokens, self.sampling.max_new_tokens)
 
     def open(self, context: Context, meter: Meter) -> _EndpointAnswering:
         """Make the client; nothing is sent yet."""
@@ -52,7 +57,9 @@ class _EndpointAnswering:
 
 def _answer(reply: Reply | UnansweredError) -> Answer:
     if isinstance(reply, UnansweredError):
-        return Answer("", problem=f"{UNANSWERED}: {reply}")
+        return Answer("", problem=f"{UNANSWERED}: {reply}", usage=reply.usage)
+    if reply.refused:
+        return Answer("", problem="the model's server refuses to answer", usage=reply.usage)
     if reply.too_long:
         return Answer("", problem="its prompt is longer than the model reads", usage=reply.usage)
     finish = "length" if reply.cut else "stop"

@@ -44,7 +44,11 @@ class Reply:
 
 
 class UnansweredError(Exception):
-    """Every attempt of one request failed with something that might pass."""
+    """Every attempt of one request failed with something that might pass; usage: of all."""
+
+    def __init__(self, why: str, usage: Usage) -> None:
+        super().__init__(why)
+        self.usage = usage
 
 
 class _PassingError(Exception):
@@ -101,14 +105,17 @@ class ChatClient:
                 error.name or "httpx", "judge", f"the {purpose} endpoint"
             ) from error
         if not chat.model:
-            raise UsageError(f"name the model of the {purpose} endpoint: --{purpose}-model NAME")
+            how = {"judge": "--judge-model NAME or --set endpoint.model=NAME"}
+            raise UsageError(
+                f"name the model of the {purpose} endpoint: {how.get(purpose, 'endpoint:NAME')}"
+            )
         self.chat, self.meter, self.purpose = chat, meter, purpose
         self.url = chat.url()
         self._key = os.environ.get("OPENAI_API_KEY", "").strip()
         if not self._key and self.url.startswith(OPENAI):
             raise UsageError(
                 f"the {purpose} endpoint {OPENAI} needs a key: set OPENAI_API_KEY, or name another "
-                "server with --base-url"
+                "server with OPENAI_BASE_URL"
             )
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         try:
@@ -163,7 +170,7 @@ class ChatClient:
                     finally:
                         self.meter.settle(estimate, took)
         except _PassingError as error:
-            raise UnansweredError(f"{error}, {attempts} times") from None
+            raise UnansweredError(f"{error}, {attempts} times", Usage(attempts)) from None
         except ModelError:
             self._hopeless = True
             raise
@@ -192,7 +199,7 @@ class ChatClient:
             if not self._reached:  # nobody is there at all: no use in waiting
                 raise ModelError(
                     f"the {self.purpose} endpoint {self.url} cannot be reached "
-                    f"({self._shown(str(error))}); check --base-url and that the server runs"
+                    f"({self._shown(str(error))}); check its address and that the server runs"
                 ) from None
             raise _PassingError("the connection failed") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -255,7 +262,7 @@ class ChatClient:
             return ModelError(f"{where} {what} ({status}); set OPENAI_API_KEY to one that is valid")
         if status == 404:
             return ModelError(
-                f"{where} answers 404; check --base-url and the model's name '{self.chat.model}'"
+                f"{where} answers 404; check its address and the model's name '{self.chat.model}'"
             )
         if status == 429:
             return ModelError(f"{where} says that the account's quota is used up (429); top it up")
@@ -283,7 +290,9 @@ class ChatClient:
         if after is None:
             return float(self._pause(state))
         if after > LONGEST_WAIT:
-            raise UnansweredError(f"{error}, and asks to wait {after:.0f} s")
+            raise UnansweredError(
+                f"{error}, and asks to wait {after:.0f} s", Usage(state.attempt_number)
+            )
         self._hold_until = max(self._hold_until, time.monotonic() + after)
         return float(after) + random.uniform(0, _FIRST_PAUSE)  # not all threads at the same moment
 

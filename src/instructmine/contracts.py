@@ -285,6 +285,10 @@ class Answering(Protocol):
 class Answerer(Identified, ABC):
     """One model that answers, with how it is sampled; answers are kept by this identity."""
 
+    def estimate(self, history: Sequence[Message]) -> Usage:
+        """Estimate what an answer takes of a server's requests and tokens: nothing by default."""
+        return Usage()
+
     @abstractmethod
     def open(self, context: Context, meter: Meter) -> Answering:
         """Load the model, or check the way to it."""

@@ -74,6 +74,18 @@ def publish(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def check_place(path: str | os.PathLike[str]) -> None:
+    """Raise InstructmineError where a file could not be published now, before the work for it."""
+    place = Path(path).absolute()
+    if place.is_dir():
+        raise write_error(path, OSError(errno.EISDIR, ""))
+    above = next(one for one in place.parents if one.exists())
+    if not above.is_dir():
+        raise write_error(path, OSError(errno.ENOTDIR, ""))
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise write_error(path, OSError(errno.EACCES, ""))
+
+
 @contextmanager
 def publish_text(path: str | os.PathLike[str]) -> Iterator[TextIO]:
     r"""Publish a UTF-8 text file through an open handle; `\n` is written as it is."""

@@ -13,9 +13,10 @@ from pathlib import Path
 from instructmine.contracts import Context, Judge, Judging, Progress
 from instructmine.errors import UsageError
 from instructmine.journal import Journal
+from instructmine.ledger import Ledger
 from instructmine.recipes import Recipe
 from instructmine.spending import Limits, Meter
-from instructmine.verdicts import UNANSWERED, PairVerdict, Question, Usage, Verdict
+from instructmine.verdicts import LIMITED, UNANSWERED, PairVerdict, Question, Usage, Verdict
 
 FOLDER = "judgments"
 
@@ -61,7 +62,7 @@ class Bench:
         recipe = Recipe.of(type(self.judge).__name__.lower(), self.judge.identity())
         self.journal = Journal(self.workdir, FOLDER, recipe)
         self.meter = Meter(self.limits)
-        self._recalled: set[str] = set()
+        self._ledger = Ledger(self.journal)
         self._unanswered: dict[str, Verdict] = {}  # to be asked again by the next run
         self._opened: Judging | None = None
 
@@ -74,7 +75,7 @@ class Bench:
             name = type(self.judge).__name__.lower()
             raise UsageError(f"judge '{name}' compares and gives no grades; choose another")
         keys = [one.key for one in questions]
-        self._recall(keys)
+        self._ledger.recall(keys, self.meter)
         found: list[Verdict | None] = [None] * len(questions)
         total, done = len(questions), 0
         for position, record in self.journal.resume(zip(keys, questions, strict=True), self._ask):
@@ -112,7 +113,7 @@ class Bench:
 
     def recall(self, pairs: Sequence[Question]) -> None:
         """Count what is known of pairs, without asking, so that the limits hold for the rest."""
-        self._recall([one.key for one in self._orders(pairs)])
+        self._ledger.recall([one.key for one in self._orders(pairs)], self.meter)
 
     def _orders(self, pairs: Sequence[Question]) -> Sequence[Question]:
         """Return what is asked about pairs; both orders of one stand together.
@@ -123,20 +124,15 @@ class Bench:
             return pairs
         return [order for one in pairs for order in (one, one.swapped())]
 
-    def _recall(self, keys: Sequence[str]) -> None:
-        """Count what known verdicts took, each once, before anything is asked."""
-        for key in keys:
-            if key not in self._recalled and (record := self.journal.get(key)) is not None:
-                self.meter.recall(Usage(**record["usage"]))
-                self._recalled.add(key)
-
     def _ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, dict[str, object]]]:
         if self._opened is None:
             self._opened = self.judge.open(self.context, self.meter)
         for index, verdict in self._opened.judge(questions):
             key = questions[index].key
-            if verdict.problem == UNANSWERED:
-                self._unanswered[key] = verdict
+            if verdict.problem in (UNANSWERED, LIMITED):
+                self._ledger.lost(key, verdict.usage)
+                if verdict.problem == UNANSWERED:
+                    self._unanswered[key] = verdict
                 continue
-            self._recalled.add(key)  # the meter saw it
+            self._ledger.paid(key)
             yield index, verdict.to_json()

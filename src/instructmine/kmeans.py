@@ -34,7 +34,7 @@ def kmeans(
         vectors.shape[1],
         clusters,
         niter=iterations,
-        seed=seed,
+        seed=seed % 2**31,  # faiss holds it in an int
         min_points_per_centroid=1,  # else faiss warns on stderr about small pools
         max_points_per_centroid=-(-len(learned) // clusters),  # use every row
     )

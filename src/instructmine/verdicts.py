@@ -11,9 +11,10 @@ from instructmine.pool import Message, Turn
 
 Outcome = Literal["first", "second", "tie"]
 Result = Literal["win", "loss", "tie"]
-Problem = Literal["", "malformed", "refused", "too long", "unanswered"]
+Problem = Literal["", "malformed", "refused", "too long", "unanswered", "a limit"]
 
 UNANSWERED = "unanswered"  # a problem that passes: not kept, so the next run asks again
+LIMITED = "a limit"  # kept it from being asked to the end: not kept either
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The judge `endpoint`, against a server with every fault a real one has."""
 
+import contextlib
 import socket
 import time
 
@@ -149,6 +150,29 @@ def test_a_request_limit_holds_across_runs(server, tmp_path):
     assert len(there.requests) == 24
 
 
+def test_replies_of_no_use_count_in_later_runs_too(server, tmp_path):
+    there = server(faults=["Hm."] * 10)
+    limits = Limits(max_requests=5)
+    for _ in range(3):
+        found = bench(there, tmp_path, limits, concurrency=1).verdicts(QUESTIONS[:4])
+        assert [one and one.problem for one in found] == ["malformed", "malformed", None, None]
+    assert len(there.requests) == 5
+    there.faults.clear()
+    found = bench(there, tmp_path, Limits(max_requests=7)).verdicts(QUESTIONS[:4])
+    assert [one.problem for one in found] == ["malformed", "malformed", "", ""]
+    assert len(there.requests) == 7
+
+
+def test_requests_that_failed_count_in_later_runs_too(server, tmp_path):
+    there = server(faults=[500] * 100)
+    limits = Limits(max_requests=10)
+    for _ in range(3):
+        judge = bench(there, tmp_path, limits, attempts=2, concurrency=1)
+        with contextlib.suppress(ModelError):
+            judge.verdicts(QUESTIONS[:6])
+    assert len(there.requests) == 10 == judge.meter.spent.requests
+
+
 def test_a_cost_limit_is_never_passed(server, tmp_path):
     # 100 tokens in and 10 out a request at 1 a token: 110. 1024 are set aside for each reply.
     limits = Limits(max_cost=3000, price_in=1e6, price_out=1e6)
@@ -220,7 +244,7 @@ def test_a_key_with_odd_characters_is_not_shown(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [(404, "check --base-url and the model's name 'judge-1'"), (403, "wants a key"),
+    [(404, "check its address and the model's name 'judge-1'"), (403, "wants a key"),
      (400, "answers 400: the server broke")],
 )  # fmt: skip
 def test_a_fatal_status_is_one_line_at_once(server, tmp_path, status, words):
@@ -235,7 +259,7 @@ def test_an_unreachable_server_is_one_line_at_once(tmp_path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     began = time.monotonic()
-    with pytest.raises(ModelError, match=r"cannot be reached .*; check --base-url"):
+    with pytest.raises(ModelError, match=r"cannot be reached .*; check its address"):
         Bench(Endpoint(model="m", base_url=f"http://127.0.0.1:{port}/v1"), tmp_path).compare(
             QUESTIONS
         )

@@ -91,7 +91,7 @@ def test_what_a_model_says_is_read(tiny, tmp_path, monkeypatch, roles):
 
 def test_a_question_that_is_too_long_is_recorded(tmp_path):
     (found,) = bench(Local(max_tokens=16), tmp_path).verdicts([question(1, a="word " * 3000)])
-    assert found.problem == "too long" and "the model reads 1024" in found.text
+    assert found.problem == "too long" and "1024 tokens that the model reads" in found.text
 
 
 def test_limits_hold_for_them_too(tmp_path):

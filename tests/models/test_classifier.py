@@ -1,5 +1,7 @@
 """Binary classifiers: learn a simple rule, repeatable, independent of the batch."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -87,3 +89,12 @@ def test_what_is_no_encoder_or_no_classifier_is_refused(trained, tmp_path):
         )  # fmt: skip
     with pytest.raises(ModelError, match="classes apart|lacks the weights"):
         Classifier.load(ModelRef("starter:reward"), context=CPU)
+
+
+def test_a_folder_without_a_tokenizer_is_refused(trained, tmp_path):
+    folder = tmp_path / "bare"
+    shutil.copytree(trained, folder)
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(ModelError, match="has no tokenizer"):
+        Classifier.load(ModelRef(str(folder)), context=CPU)

@@ -128,7 +128,7 @@ def test_a_prompt_without_room_is_said_so_and_one_with_little_is_answered_alone(
                                     add_special_tokens=False)["input_ids"])  # fmt: skip
     assert 0 < room < 20 or found[6].tokens == 20
     assert found[6].tokens <= max(room, 20) and not found[6].problem
-    assert "the model reads 512" in found[7].problem
+    assert "512 tokens that the model reads" in found[7].problem
     assert {i: found[i] for i in range(6)} == dict(made.answer(HISTORIES))
 
 

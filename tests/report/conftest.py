@@ -212,8 +212,9 @@ def iterated(chosen, tmp_path_factory):
     manifest |= {"command": "iterate", "rule": None, "warnings": ["<b>weak</b> classifier"]}
     manifest["arguments"] = {"pool": manifest["arguments"]["pool"], "base_model": "starter"}
     manifest["iterate"] = {
-        "holdout": 20, "rounds": rounds, "hard": {"judge": 14, "classifier": 16}, "cost": 1.25,
-        "order_agreement": 0.9, "unlabelled": {"no answer": 2}, "usage": {"requests": 40},
+        "holdout": 20, "rounds": rounds, "cost": 1.25,
+        "chosen": {"hard, judge": 14, "hard, classifier": 16}, "order_agreement": 0.9,
+        "unlabelled": {"no answer": 2}, "usage": {"requests": 40},
         "empty_answers": 3, "cut_prompts": 4,
     }  # fmt: skip
     (folder / "hard.manifest.json").write_text(json.dumps(manifest))

@@ -3,11 +3,12 @@
 import json
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 import instructmine as im
-from instructmine.errors import EvidenceError, InstructmineError, UsageError
+from instructmine.errors import EvidenceError, InstructmineError, ModelError, UsageError
 from instructmine.iterselect import LabelQuality, doubts
 from instructmine.results import Iteration, IterationPlan
 from judge_server import JudgeServer
@@ -90,6 +91,7 @@ def test_files_stand_beside_and_the_classifier_is_an_indicator(call, pool, tmp_p
     result = call(size=30)
     assert (tmp_path / "hard.decisions.parquet").exists()
     manifest = json.loads((tmp_path / "hard.manifest.json").read_text())
+    assert manifest["files"]["classifier"] == str(result.classifier)
     assert manifest["command"] == "iterate" and len(manifest["iterate"]["rounds"]) == 2
     held = LabelQuality(**manifest["iterate"]["rounds"][-1]["holdout"])
     assert doubts(held) == [one for one in manifest["warnings"] if "classifier" in one]
@@ -178,8 +180,87 @@ def test_who_takes_part_is_the_profiles_where_it_is_not_named(call, tmp_path, ro
 
 def test_more_than_the_judge_found_is_filled_by_the_classifier(call):
     result = call(size=45)
-    facts = result.manifest["iterate"]["hard"]
-    assert facts["classifier"] > 0 and facts["judge"] + facts["classifier"] >= 45 - 20
+    chosen = result.manifest["iterate"]["chosen"]
+    assert sum(chosen.values()) == 45
+    table = result.selected.to_pandas()
+    by_classifier = table[table.label_source == "classifier"]
+    assert (
+        len(by_classifier) and ((by_classifier.label == "hard") == (by_classifier.m >= 0.5)).all()
+    )
+    not_hard = int((table.label != "hard").sum())
+    warned = [one for one in result.manifest["warnings"] if "not all that was chosen" in one]
+    assert bool(warned) == bool(not_hard)
+
+
+def test_a_token_budget_counts_what_it_took(call):
+    result = call(size=None, tokens=400)
+    assert sum(result.manifest["iterate"]["chosen"].values()) == len(result)
+    with pytest.raises(UsageError, match="too small"):
+        call(size=None, tokens=1)
+
+
+def test_a_plan_counts_both_orders_and_paid_answers(call, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    asked = {"judge": "endpoint", "set": ["endpoint.model=j"], "dry_run": True}
+    local = call(**asked)
+    assert local.requests == 2 * local.answers and local.tokens_in > 0
+    paid = call(**asked, base_model="endpoint:b")
+    assert paid.requests == 3 * paid.answers and paid.tokens_in > local.tokens_in
+
+
+def test_a_place_that_cannot_be_written_is_found_before_anyone_is_asked(call, pool, workdir):
+    with pytest.raises(InstructmineError, match="a part of the path is a file"):
+        call(out=pool / "hard.jsonl")
+    assert not [*workdir.rglob("*.jsonl")]
+
+
+def test_nothing_of_others_is_replaced(call, pool, tmp_path):
+    before = pool.read_bytes()
+    with pytest.raises(UsageError, match="is a file of the pool"):
+        call(out=pool)
+    assert pool.read_bytes() == before
+    (tmp_path / "hard.classifier").mkdir()
+    (tmp_path / "hard.classifier" / "mine.txt").write_text("kept")
+    with pytest.raises(UsageError, match="no classifier"):
+        call()
+    assert (tmp_path / "hard.classifier" / "mine.txt").read_text() == "kept"
+
+
+def test_a_trained_classifier_is_no_fresh_start(call):
+    first = call()
+    with pytest.raises(ModelError, match="a classifier already"):
+        call(classifier=str(first.classifier), seed=3)
+
+
+def test_a_decision_about_a_hard_row_can_be_explained(call):
+    result = call()
+    row = result.selected.to_pylist()[0]
+    said = im.explain(row["id"], decisions=result.files["decisions"])
+    assert "  label: hard" in said.lines
+
+
+def test_a_row_without_a_prompt_is_left_out(call, pool, tmp_path):
+    alone = {"messages": [{"role": "assistant", "content": "Nobody asked me."}]}
+    made = [{"messages": [{"role": "user", "content": row["instruction"]},
+                          {"role": "assistant", "content": row["output"]}]}
+            for row in map(json.loads, pool.read_text().splitlines())]  # fmt: skip
+    result = call(pool=write(tmp_path / "talk.jsonl", [*made, alone]), size=10)
+    (row,) = result.decisions.filter(pc.equal(result.decisions["row"], len(made))).to_pylist()
+    assert row["reason"].startswith("unscorable")
+
+
+def test_an_outage_is_no_label(call, tmp_path):
+    """What a server could not say is asked for again; the rounds are as if it had been well."""
+    with JudgeServer() as server:
+        judge = {"judge": "endpoint", "set": [f"endpoint.base_url={server.url}", "endpoint.model=j",
+                 "endpoint.attempts=1", "endpoint.concurrency=1"]}  # fmt: skip
+        server.faults = [None] * 5 + [500]
+        with pytest.raises(InstructmineError, match=r"1 of 8 rows could not be labelled \(unansw"):
+            call(**judge)
+        result = call(**judge)
+        assert result.manifest["iterate"]["unlabelled"] == {}
+        whole = call(**judge, workdir=tmp_path / "other")
+    assert result.decisions.equals(whole.decisions)
 
 
 @pytest.mark.parametrize(
@@ -193,6 +274,10 @@ def test_more_than_the_judge_found_is_filled_by_the_classifier(call):
         ({"judge": "rewrad"}, "did you mean reward"),
         ({"max_cost": 1.0}, "--price-in"),
         ({"size": 100}, "100"),
+        ({"seed": -1}, "--seed"),
+        ({"stop_accuracy": 70.0}, "--stop-accuracy"),
+        ({"stop_accuracy": float("nan")}, "--stop-accuracy"),
+        ({"draw": 0.01}, "below --batch"),
     ],
 )
 def test_what_cannot_be_is_one_clear_line(call, options, words):

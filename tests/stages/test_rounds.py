@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from instructmine.contracts import Context
-from instructmine.errors import EvidenceError, UsageError
+from instructmine.errors import EvidenceError, StoreError, UsageError
 from instructmine.modelref import ModelRef
 from instructmine.stages._rounds import EASY, HARD, Labels, Rounds, Settings
 
@@ -95,6 +95,16 @@ def test_a_stopped_run_goes_on_to_the_same_rounds(rounds):
     for one, other in zip(whole, found, strict=True):
         assert one.rows.tolist() == other.rows.tolist() and one.labels == other.labels
         assert np.allclose(one.q, other.q, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", ["holdout.json", "round-000/round.json"])
+@pytest.mark.parametrize("damage", ["", '{"ids": 3}', "[1]"])
+def test_a_damaged_file_of_a_round_is_named(rounds, name, damage):
+    folder = rounds().folder
+    rounds().run()
+    (folder / name).write_text(damage)
+    with pytest.raises(StoreError, match="is damaged .*delete"):
+        rounds().run()
 
 
 def test_it_ends_when_a_fresh_batch_is_known_well_enough(rounds):

@@ -52,7 +52,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Threads = Annotated[
     int | None, typer.Option(min=1, help="CPU threads (default: the library's choice).")
 ]
-Seed = Annotated[int, typer.Option(help="Seed for everything random.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed for everything random.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show rows, tokens, models and cost; score nothing.")
 ]

@@ -39,8 +39,12 @@ def iterate(
         float, typer.Option(help="Weight of the classifier against similarity to hard ones.")
     ] = 0.9,
     clusters: Annotated[int, typer.Option(help="K-means clusters to draw evenly from.")] = 100,
-    draw: Annotated[float, typer.Option(help="Share of the pool drawn from clusters.")] = 0.15,
-    batch: Annotated[float, typer.Option(help="Share of the pool labelled in a round.")] = 0.015,
+    draw: Annotated[
+        float, typer.Option(help="Share of the candidates drawn from clusters.")
+    ] = 0.15,
+    batch: Annotated[
+        float, typer.Option(help="Share of the candidates labelled in a round.")
+    ] = 0.015,
     rounds: Annotated[int, typer.Option(help="Fewest rounds.")] = 3,
     most_rounds: Annotated[int, typer.Option(help="Most rounds.")] = 10,
     stop_accuracy: Annotated[
@@ -91,7 +95,12 @@ def iterate(
     ray_address: o.RayAddress = None,
     device: o.Device = "auto",
     threads: o.Threads = None,
-    dry_run: o.DryRun = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Embed the pool; show answers, requests and cost; ask nobody."
+        ),
+    ] = False,
     json: o.Json = False,
 ) -> None:
     """Choose what your model still gets wrong: IterSelectTune.
@@ -213,9 +222,9 @@ def _show(result: Iteration) -> None:
         say(f"{count:,} rows could not be labelled: {why}")
     say(*(f"warning: {warning}" for warning in result.manifest["warnings"]))
     chosen = result.manifest["selection"]
+    by = (f"{name.replace(', ', ' by the ')} {n:,}" for name, n in facts["chosen"].items())
     say(
-        f"hard: {facts['hard']['judge']:,} by the judge, {facts['hard']['classifier']:,} by the "
-        "classifier",
+        f"chosen: {', '.join(by)}",
         f"selected {chosen['rows']:,} of {chosen['pool_rows']:,} rows, "
         f"{chosen['tokens']:,} of {chosen['pool_tokens']:,} tokens",
         "reasons: " + ", ".join(f"{name} {count:,}" for name, count in chosen["reasons"].items()),

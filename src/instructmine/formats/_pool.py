@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from instructmine.errors import PoolError
+from instructmine.errors import PoolError, UsageError
 from instructmine.formats._files import ShapedFile
 from instructmine.formats._mapping import mapped_shape
 from instructmine.formats._shapes import Shape
@@ -71,6 +72,20 @@ class Pool:
             wanted.setdefault(source, set()).add(row)
         found = {(row.source, row.row): row for row in self.rows_at(wanted)}
         return [found[place] for place in places]
+
+    def refuse_replacing(self, *outputs: Path) -> None:
+        """Raise UsageError where one of the outputs is a file of this pool."""
+        own = {
+            file.place.resolve(): label
+            for label, file in self._files.items()
+            if isinstance(file.place, Path)
+        }
+        for path in outputs:
+            if path.resolve() in own:
+                raise UsageError(
+                    f"{path} is a file of the pool ({own[path.resolve()]}) and would be replaced; "
+                    "choose another name for the output"
+                )
 
     def shape_of(self, row: PoolRow) -> Shape | None:
         """Return the shape by which a row of this pool is read, None for a row that fits none."""

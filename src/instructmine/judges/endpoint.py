@@ -10,7 +10,7 @@ from instructmine.chat_endpoint import MESSAGE_TOKENS, Chat, ChatClient, Reply, 
 from instructmine.contracts import Context, Judge, execution
 from instructmine.judge_prompt import JudgePrompt, load_prompt, read_reply
 from instructmine.spending import Meter, estimated_tokens
-from instructmine.verdicts import Question, Usage, Verdict
+from instructmine.verdicts import LIMITED, UNANSWERED, Question, Usage, Verdict
 
 TYPICAL_REPLY = 120  # tokens of a verdict with its reasons, for estimates
 
@@ -69,7 +69,7 @@ class _EndpointJudging:
     def judge(self, questions: Sequence[Question]) -> Iterator[tuple[int, Verdict]]:
         for index, found in self.client.each(len(questions), lambda i: self._one(questions[i])):
             if isinstance(found, UnansweredError):
-                yield index, Verdict(problem="unanswered", text=str(found))
+                yield index, Verdict(problem=UNANSWERED, text=str(found), usage=found.usage)
             else:
                 yield index, found
 
@@ -80,9 +80,12 @@ class _EndpointJudging:
         verdict = _verdict(question, reply)
         if verdict.problem != "malformed":
             return verdict
-        more = self.client.ask(self.prompt.again(question, reply.text))
-        if more is None:  # a limit: what is known of it is kept for nobody
-            return None
+        try:
+            more = self.client.ask(self.prompt.again(question, reply.text))
+        except UnansweredError as error:
+            raise UnansweredError(str(error), reply.usage + error.usage) from None
+        if more is None:  # the question is asked anew when the limit is raised
+            return Verdict(problem=LIMITED, usage=reply.usage)
         second = _verdict(question, more)
         text = f"{reply.text}\n\n[asked again]\n\n{more.text}"
         usage = verdict.usage + second.usage

@@ -17,7 +17,13 @@ from instructmine.errors import ModelError
 from instructmine.files import publish_folder
 from instructmine.modelref import ModelRef
 from instructmine.models.batching import BatchRunner, plan, right_pad, workers_for
-from instructmine.models.loading import load_model, quiet, require_safetensors, torch_device
+from instructmine.models.loading import (
+    LOAD_ERRORS,
+    load_model,
+    quiet,
+    require_safetensors,
+    torch_device,
+)
 from instructmine.models.spec import ModelSpec
 from instructmine.models.templates import Rendered
 from instructmine.models.tokens import TextEncoder, load_tokenizer
@@ -180,7 +186,7 @@ def _with_head(spec: ModelSpec) -> Any:
                 str(spec.folder), num_labels=2, dtype=torch.float32, local_files_only=True,
                 use_safetensors=True, trust_remote_code=False, output_loading_info=True,
             )  # fmt: skip
-        except (ValueError, OSError, KeyError, RuntimeError, ImportError) as error:
+        except LOAD_ERRORS as error:
             raise ModelError(
                 f"model '{spec.name}' cannot be made into a classifier ({type(error).__name__}); "
                 "give an encoder such as google-bert/bert-base-uncased"
@@ -190,6 +196,11 @@ def _with_head(spec: ModelSpec) -> Any:
         raise ModelError(
             f"model '{spec.name}' lacks the weights {min(strange)}, so it is no encoder; give "
             "another one"
+        )
+    if not any(name.startswith(HEADS[:2]) for name in info["missing_keys"]):
+        raise ModelError(
+            f"model '{spec.name}' is a classifier already, and may know the rows that are held "
+            "out; give the encoder that it was trained from"
         )
     return model
 

@@ -144,7 +144,7 @@ class Generator:
             # Not verbose: what is too long is the answer's problem below, not a line in a log.
             ids = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
             if self.limit is not None and len(ids) >= self.limit:
-                why = f"its prompt has {len(ids)} tokens and the model reads {self.limit}"
+                why = f"its prompt is longer than the {self.limit} tokens that the model reads"
                 yield index, Answer("", problem=why)
                 continue
             prompts[index] = ids

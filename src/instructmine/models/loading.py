@@ -11,11 +11,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from instructmine.contracts import Context
 from instructmine.errors import ModelError, UsageError
 from instructmine.models.spec import ModelSpec
 
+# What transformers raises where a folder does not hold what is asked for, or a damaged file.
+LOAD_ERRORS = (ValueError, OSError, KeyError, RuntimeError, ImportError, SafetensorError)
 _MALLOC_OPTIONS = {-3: 32 << 20, -1: 512 << 20, -2: 64 << 20}  # mmap and trim threshold, top pad
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -113,7 +116,7 @@ def load_model(
                 output_loading_info=True,
                 **options,
             )
-        except (ValueError, OSError, KeyError, RuntimeError, ImportError) as error:
+        except LOAD_ERRORS as error:
             what = ", ".join(spec.architectures) or spec.model_type or "no known architecture"
             raise ModelError(
                 f"model '{spec.name}' ({what}) cannot be loaded as {purpose} "

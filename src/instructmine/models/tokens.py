@@ -15,6 +15,8 @@ from instructmine.models.spec import OPENASSISTANT_REWARD, ModelSpec
 from instructmine.models.templates import Rendered, Renderer, TemplateRefusalError
 from instructmine.pool import Turn
 
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.*", "merges.txt", "*.model", "*.tiktoken")
+
 
 @dataclass(frozen=True)
 class TokenSpan:
@@ -129,6 +131,10 @@ def load_tokenizer(spec: ModelSpec) -> Any:
     from instructmine.models.loading import quiet
 
     unknown_to_auto = spec.model_type in ("", OPENASSISTANT_REWARD)
+    if not any(any(spec.folder.glob(name)) for name in _TOKENIZER_FILES):
+        raise ModelError(  # transformers would make up an empty vocabulary
+            f"model '{spec.name}' has no tokenizer; give a folder with tokenizer.json"
+        )
     loader = PreTrainedTokenizerFast if unknown_to_auto else AutoTokenizer
     with quiet():
         try:

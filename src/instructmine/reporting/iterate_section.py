@@ -39,11 +39,11 @@ def iterate_section(found: Found, origin: tuple[str, ...]) -> Section:
 
 
 def _facts(found: Found) -> Facts:
-    hard, usage = found["hard"], found["usage"]
+    chosen, usage = found["chosen"], found["usage"]
     cost = "" if found["cost"] is None else f"; cost {found['cost']:,.4g}"
     facts = [
-        Fact("hard, by the judge", hard["judge"], "the model's answer was worse"),
-        Fact("hard, by the classifier", hard["classifier"], "taken without the judge"),
+        Fact("hard, by the judge", chosen.get("hard, judge", 0), "the model's answer was worse"),
+        Fact("hard, by the classifier", chosen.get("hard, classifier", 0), "no judge was asked"),
         Fact("held out", found["holdout"], "labelled, never learned from"),
         Fact("requests to the judge", usage.get("requests"), f"earlier runs counted{cost}"),
     ]

@@ -23,6 +23,7 @@ IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 DECIDED = (
     "quality", "rank", "selected", "reason", "errors", "round", "label", "label_source",
+    "label_problem",
 )  # fmt: skip
 
 

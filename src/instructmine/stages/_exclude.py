@@ -77,11 +77,13 @@ class Exclusions:
         self._stated[position] = reason
         self._free[position] = False
 
-    def unscorable(self, rows: npt.NDArray[np.bool_], scores: ScoreTable) -> None:
-        """Exclude rows that lack a score the rule or the selector reads."""
+    def unscorable(
+        self, rows: npt.NDArray[np.bool_], scores: ScoreTable, why: str = "no value"
+    ) -> None:
+        """Exclude rows that lack a score the rule or the selector reads; why: where none says."""
         errors = scores.table.column("errors")
-        for position in np.flatnonzero(rows).tolist():
-            self._state(position, f"unscorable: {errors[position].as_py() or 'no value'}")
+        for position in np.flatnonzero(rows & self._free).tolist():
+            self._state(position, f"unscorable: {errors[position].as_py() or why}")
 
     def gated(self, rows: npt.NDArray[np.bool_], gate: str) -> None:
         """Exclude rows that do not pass a quality gate."""

@@ -14,7 +14,7 @@ from instructmine.errors import InstructmineError, UsageError
 from instructmine.judging import Bench
 from instructmine.pool import Turn
 from instructmine.stages._rounds import EASY, HARD, Labels
-from instructmine.verdicts import PairVerdict, Question
+from instructmine.verdicts import UNANSWERED, PairVerdict, Question
 
 Ties = Literal["easy", "hard", "none"]
 TIES: tuple[Ties, ...] = ("easy", "hard", "none")
@@ -37,9 +37,10 @@ class Labeller:
     def __call__(self, rows: npt.NDArray[np.int64]) -> Labels:
         """Return `hard`, `easy`, or why there is no label, per row.
 
-        An empty answer has lost without a judge. Raises InstructmineError where a limit keeps
-        verdicts from being asked for: what there is was kept.
+        An empty answer has lost without a judge. Raises InstructmineError where an answer or a
+        verdict could not be had by now: what there is was kept.
         """
+        self.recall(rows)
         turns = self.turns(rows)
         said = self.answers.all([one.history for one in turns])
         labels = [one.problem or ("" if one.text.strip() else HARD) for one in said]
@@ -49,11 +50,17 @@ class Labeller:
             Question.pair(turns[p].history, turns[p].response, said[p].text) for p in asked
         ]
         found = self.bench.compare(questions)
-        missing = sum(one is None for one in found)
-        if missing or any(one.problem.startswith("unanswered") for one in said):
+        failed = [one.problem for one in said if one.problem.startswith(UNANSWERED)]
+        failed += [words(one) for one in found if one is None or one.problem == UNANSWERED]
+        if failed:
+            missing = f"{len(failed)} of {len(rows)} rows could not be labelled"
+            if self.bench.meter.refused:
+                raise InstructmineError(
+                    f"{missing}, as a limit was reached; what there is was kept: raise "
+                    "--max-requests or --max-cost and run again"
+                )
             raise InstructmineError(
-                f"a limit was reached with {missing} of {len(rows)} rows of this round not "
-                "judged; what there is was kept: raise --max-requests or --max-cost and run again"
+                f"{missing} ({failed[0]}); what there is was kept: run the same command again"
             )
         for place, verdict in zip(asked, found, strict=True):
             assert verdict is not None
@@ -81,6 +88,14 @@ class Labeller:
         if verdict.result == "tie":
             return {"easy": EASY, "hard": HARD, "none": "a tie"}[self.ties]
         return HARD if verdict.result == "win" else EASY
+
+
+def words(verdict: PairVerdict | None) -> str:
+    """Return what kept a pair from being judged, as the server said it."""
+    if verdict is None:
+        return "not asked"
+    orders = (verdict.forward, verdict.backward)
+    return next(f"{UNANSWERED}: {one.text}" for one in orders if one and one.problem == UNANSWERED)
 
 
 def check_ties(name: str) -> Ties:

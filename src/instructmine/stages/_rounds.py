@@ -13,7 +13,8 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -22,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from instructmine.contracts import Context, IdArray
-from instructmine.errors import EvidenceError, UsageError
+from instructmine.errors import EvidenceError, StoreError, UsageError
 from instructmine.files import publish_folder, write_text
 from instructmine.iterselect import (
     best,
@@ -41,6 +42,7 @@ HARD, EASY = "hard", "easy"
 Texts = Callable[[IntArray], Sequence[str]]  # rows → what the classifier reads
 Take = Literal["score", "random"]
 _CHUNK = 8192  # rows whose texts are held at once
+_MOST_DRAWS = 100_000  # in one run; seeds of runs are so far apart
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,10 @@ class Settings:
     """How the rounds go. The paper gives the form; the numbers are ours where it is silent.
 
     alpha: weight of the classifier in Q, the rest is the similarity's. clusters: of K-means.
-    draw: share of the pool that the diverse subset V holds. batch: share of the pool labelled in
-    a round. rounds: at least so many, most_rounds at most; between them it ends when the accuracy
-    on a fresh batch reaches `stop_accuracy`. nearest: similarity is the mean cosine to so many
-    nearest hard rows, 1 the maximum. holdout: random rows that are labelled and never learned.
+    draw: share of the candidates that the diverse subset V holds. batch: share of them labelled
+    in a round. rounds: at least so many, most_rounds at most; between them it ends when the
+    accuracy on a fresh batch reaches `stop_accuracy`. nearest: similarity is the mean cosine to so
+    many nearest hard rows, 1 the maximum. holdout: random rows that are labelled and never learned.
     diverse: draw V from clusters, else at random. take: batches by score, or at random.
     epochs: of the classifier. balanced: both labels weigh alike in its training.
     """
@@ -91,12 +93,19 @@ class Settings:
         """Refuse what is no share and what gives no round."""
         for name in ("draw", "batch"):
             if not 0 < getattr(self, name) <= 1:
-                raise UsageError(f"{name} is a share of the pool, above 0 and at most 1")
+                raise UsageError(f"{name} is a share of the candidates, above 0 and at most 1")
         if not 0 <= self.alpha <= 1:
             raise UsageError(f"--alpha must be from 0 to 1, not {self.alpha}")
         for name in ("clusters", "rounds", "nearest", "epochs"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        if self.draw < self.batch:
+            raise UsageError(
+                f"--draw {self.draw:g} is below --batch {self.batch:g}: there would be nothing to "
+                "choose from; draw more"
+            )
+        if not 0 <= self.stop_accuracy <= 1:
+            raise UsageError(f"--stop-accuracy is a share, from 0 to 1, not {self.stop_accuracy}")
         if self.most_rounds < self.rounds:
             raise UsageError("--most-rounds must not be below --rounds")
         if self.holdout < 0:
@@ -228,13 +237,17 @@ class Rounds:
     def diverse(self, rows: IntArray, number: int, count: int | None = None) -> IntArray:
         """Return the subset V of some rows."""
         wanted = count or max(self.batch, round(self.settings.draw * len(self.ids)))
-        seed = self.seed + number
+        seed = self._draw_seed(number)
         if not self.settings.diverse:
             keys = [_hash(one, seed) for one in self.ids[rows].tolist()]
             return np.sort(rows[np.argsort(keys, kind="stable")[:wanted]])
         return diverse_draw(
             self.vectors, rows, count=wanted, clusters=self.settings.clusters, seed=seed
         )
+
+    def _draw_seed(self, number: int) -> int:
+        """Return a seed that no round of another run with another seed draws by."""
+        return self.seed * _MOST_DRAWS + number
 
     def _enough(self) -> bool:
         if len(self.done) >= self.settings.most_rounds or not len(self.free):
@@ -256,7 +269,8 @@ class Rounds:
             m, _ = self.probability(subset)
             r, q = self.near(subset, self.hard, m)
         scored = told_apart and self.settings.take == "score"
-        rows = best(subset, q if scored else _draw(self.ids[subset], number), self.ids, self.batch)
+        value = q if scored else _draw(self.ids[subset], self._draw_seed(number))
+        rows = best(subset, value, self.ids, self.batch)
         at = np.searchsorted(subset, rows)
         found = Round(number, rows, m[at], r[at], q[at], self.label(rows))
         known = self._lessons(found)
@@ -288,7 +302,8 @@ class Rounds:
                 f"no row of the first batch can be learned from ({why}); choose another judge or "
                 "base model, or a smaller --holdout"
             )
-        if len({one.hard for one in known}) == 1 and found.number + 1 >= self.settings.rounds:
+        last = found.number + 1 >= self.settings.rounds or len(found.rows) == len(self.free)
+        if len({one.hard for one in known}) == 1 and last:
             one = HARD if known[0].hard else EASY
             empty = sum(each.labels.empty for each in (*self.done, found))
             because = f" ({empty} answers of the base model are empty)" if empty else ""
@@ -342,7 +357,8 @@ class Rounds:
             ids = [one.decode() for one in self.ids[self.held].tolist()]
             data = {"ids": ids, "labels": dataclasses.asdict(labels)}
             write_text(path, json.dumps(data, indent=1) + "\n")
-        return _labels(json.loads(path.read_text(encoding="utf-8"))["labels"])
+        with _readable(path):
+            return _labels(json.loads(path.read_text(encoding="utf-8"))["labels"])
 
     @property
     def _held_path(self) -> Path:
@@ -355,11 +371,12 @@ class Rounds:
         path = self._place(number) / "round.json"
         if not path.exists():
             return None
-        data = json.loads(path.read_text(encoding="utf-8"))
-        rows = np.searchsorted(self.ids, np.array(data["ids"], dtype="S32"))
-        m, r, q = (np.array(data[name], dtype=np.float64) for name in ("m", "r", "q"))
-        labels = _labels(data["labels"])
-        return Round(number, rows.astype(np.int64), m, r, q, labels, data["facts"])
+        with _readable(path):
+            data = json.loads(path.read_text(encoding="utf-8"))
+            rows = np.searchsorted(self.ids, np.array(data["ids"], dtype="S32"))
+            m, r, q = (np.array(data[name], dtype=np.float64) for name in ("m", "r", "q"))
+            labels = _labels(data["labels"])
+            return Round(number, rows.astype(np.int64), m, r, q, labels, data["facts"])
 
     def _to_json(self, found: Round) -> dict[str, Any]:
         scores = {
@@ -380,6 +397,17 @@ def check_take(name: str) -> Take:
     raise UsageError(f"batches are taken by score or random, not by '{name}'")
 
 
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"{path} is damaged ({type(error).__name__}); delete {path.parent} and run again: "
+            "answers and verdicts are kept elsewhere"
+        ) from error
+
+
 def _labels(data: dict[str, Any]) -> Labels:
     return Labels(**{**data, "each": tuple(data["each"])})
 
@@ -388,7 +416,7 @@ def _hash(one: bytes, seed: int) -> bytes:
     return hashlib.blake2b(one, digest_size=8, key=str(seed).encode()).digest()
 
 
-def _draw(ids: IdArray, number: int) -> FloatArray:
-    """Return a random number per row that depends on its id and the round alone."""
-    values = [int.from_bytes(_hash(one, number), "big") for one in ids.tolist()]
+def _draw(ids: IdArray, seed: int) -> FloatArray:
+    """Return a random number per row that depends on its id and the seed alone."""
+    values = [int.from_bytes(_hash(one, seed), "big") for one in ids.tolist()]
     return np.array(values, dtype=np.float64)

@@ -21,6 +21,7 @@ from instructmine.store import Store, StoredRecipe
 from instructmine.workdirs import default_workdir
 
 DECIDED = ("quality", "rank", "selected", "reason")
+LABELS = ("round", "label", "label_source", "label_problem")  # of `iterate`
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,9 @@ def _decision(what: str, path: Path) -> Explanation:
     if not rows:
         raise UsageError(f"no row of {path} has an id beginning with '{what}'")
     rule = _rule_beside(path)
-    indicators = [n for n in table.column_names if n not in (*KEYS, *DECIDED, "errors")]
+    labels = [name for name in LABELS if name in table.column_names]
+    known = {*KEYS, *DECIDED, *labels, "errors"}
+    indicators = [name for name in table.column_names if name not in known]
     scores = ScoreTable(table.select([*KEYS, *indicators]))
     shares = rule.contributions(scores) if rule is not None else {}
     lines: list[str] = []
@@ -105,6 +108,7 @@ def _decision(what: str, path: Path) -> Explanation:
         row = table.slice(position, 1).to_pylist()[0]
         lines.append(f"{row['source']}:{row['row']}  {row['id']}")
         lines.append(f"  {row['reason']}; rank {row['rank']}, quality {_short(row['quality'])}")
+        lines += [f"  {name}: {row[name]}" for name in labels if row[name] is not None]
         for name in indicators:
             column = scores.column(name)
             if row[name] is None:

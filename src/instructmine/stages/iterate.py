@@ -20,6 +20,7 @@ from filelock import FileLock
 from instructmine import formats
 from instructmine.answering import Answers
 from instructmine.contracts import Progress
+from instructmine.errors import UsageError
 from instructmine.files import publish_folder
 from instructmine.identity import digest, ids_digest
 from instructmine.iterselect import LabelQuality, doubts
@@ -34,7 +35,7 @@ from instructmine.stages._answerers import answerer_of
 from instructmine.stages._budget import Budget
 from instructmine.stages._exclude import Exclusions
 from instructmine.stages._index import PoolIndex, index_pool
-from instructmine.stages._inference import infer, with_labels
+from instructmine.stages._inference import chosen_by, infer, with_labels
 from instructmine.stages._labels import Labeller, Turns, check_ties
 from instructmine.stages._measure import plan, vectors
 from instructmine.stages._ranked import TOKENS
@@ -50,10 +51,11 @@ from instructmine.stages._rounds import (
 )
 from instructmine.stages._run import open_run, provenance
 from instructmine.stages.score import as_sources, beside, describe, score_index
-from instructmine.stages.select import decide, summarise, write_selected
+from instructmine.stages.select import check_output, decide, summarise, write_selected
 from instructmine.verdicts import Question, Usage
 
 FRACTION = 0.2  # of the pool: the paper's claim is about a fifth
+VERSION = 2  # of the rounds; what an earlier version kept is not gone on with
 
 
 def iterate(
@@ -117,8 +119,8 @@ def iterate(
         tokens: budget in prompt and response tokens.
         alpha: weight of the classifier against the similarity to the hard ones found so far.
         clusters: of K-means, from which the diverse subset is drawn evenly.
-        draw: share of the pool that the diverse subset holds.
-        batch: share of the pool that is labelled in a round.
+        draw: share of the candidates that the diverse subset holds.
+        batch: share of the candidates that is labelled in a round.
         rounds: fewest rounds.
         most_rounds: most rounds.
         stop_accuracy: on a fresh batch, that ends the rounds.
@@ -164,6 +166,8 @@ def iterate(
     skipped = ("progress", "dry_run")
     arguments = {name: value for name, value in locals().items() if name not in skipped}
     started = time.perf_counter()
+    if seed < 0:
+        raise UsageError(f"--seed must be 0 or more, not {seed}")
     settings = Settings(
         alpha=alpha, clusters=clusters, draw=draw, batch=batch, rounds=rounds,
         most_rounds=most_rounds, stop_accuracy=stop_accuracy, nearest=nearest, holdout=holdout,
@@ -190,7 +194,11 @@ def iterate(
     comparer = run.profile.judge(judge or roles["judge"])
     bench = Bench(comparer, run.workdir, run.context, limits, progress)
     answers.meter = bench.meter  # one purse for both
-    index = index_pool(formats.open_pool(as_sources(pool), mapping=map), progress)
+    opened = formats.open_pool(as_sources(pool), mapping=map)
+    check_output(opened, out)
+    if out is not None:
+        _classifier_beside(Path(out))
+    index = index_pool(opened, progress)
     measurements = plan(run, index, (*TOKENS, *(one.column for one in gates)))
     scores, tallies = score_index(run, index, measurements, allow_unscorable=True)
     embedded = vectors(run, index)
@@ -200,16 +208,20 @@ def iterate(
     exclusions.unscorable(
         np.isnan(embedded.values).any(axis=1) | np.isnan(scores.matrix(TOKENS)).any(axis=1), scores
     )
+    exclusions.unscorable(scores.column("input_length") == 0, scores, "empty prompt")
     for one in gates:
         exclusions.gated(~one.passed(scores), str(one))
     exclusions.contaminated(decontaminate)
     exclusions.duplicates("exact", None)
     free = exclusions.free()
     limit = budget.limit(len(index), scores.matrix(TOKENS).sum(axis=1)[free])
+    if limit == 0:
+        raise UsageError("the budget is too small for even one example; give a larger one")
     free = free[np.argsort(index.ids[free], kind="stable")]  # row order must not decide
     labeller = Labeller(_turns(index, free), answers, bench, check_ties(ties))
     recipe = {
         "candidates": ids_digest(index.ids[free].tolist()),
+        "version": VERSION,
         "settings": asdict(settings),
         "ties": ties,
         "seed": seed,
@@ -224,6 +236,12 @@ def iterate(
         texts=_prompts(index, free), label=labeller, base=base, folder=folder, seed=seed,
         context=run.context, report=run.report,
     )  # fmt: skip
+    remarks = []
+    if len(rounds_.held) < holdout:
+        remarks.append(
+            f"{len(rounds_.held)} rows are held out, not {holdout}: no more than a quarter of the "
+            f"{len(free):,} candidates"
+        )
     if dry_run:
         return _plan(index, rounds_, labeller)
     folder.mkdir(parents=True, exist_ok=True)
@@ -231,11 +249,12 @@ def iterate(
         labeller.recall(rounds_.labelled)  # the limits are those of all runs
         done = rounds_.run()
     found = infer(rounds_, limit)
-    ranking = Ranking(found.order, found.chosen)
+    ranking = Ranking(found.order, found.taken)
     counts = scores.matrix(TOKENS).sum(axis=1)
     taken = budget.taken(limit, counts[free][found.order])
     decisions = decide(scores, None, exclusions.reasons(), free, ranking, taken)
     decisions = with_labels(decisions, free, found)
+    chosen = chosen_by(decisions)
     manifest = {
         **provenance("iterate", arguments),
         **describe(run, index, measurements, tallies),
@@ -243,7 +262,7 @@ def iterate(
             "recipe": recipe,
             "holdout": len(rounds_.held),
             "rounds": [one.facts for one in done],
-            "hard": {"judge": found.by_judge, "classifier": found.chosen - found.by_judge},
+            "chosen": chosen,
             **_said([rounds_.held_labels, *(one.labels for one in done)]),
             "cut_prompts": found.cut,
             "usage": vars(bench.meter.spent),
@@ -252,16 +271,17 @@ def iterate(
         "selector": {"name": "iterate", "seed": seed},
         "rule": None,
         "prediction": None,
-        "warnings": [*exclusions.warnings, *_doubts(done)],
+        "warnings": [*exclusions.warnings, *remarks, *_doubts(done), *_not_hard(chosen)],
         "selection": summarise(decisions, counts),
         "seconds": round(time.perf_counter() - started, 3),
     }
     files: dict[str, Path] = {}
     classifier_folder = rounds_.classifier().folder()
     if out is not None:
-        files = write_selected(Path(out), index, decisions, manifest, format)
-        files["classifier"] = _copy(classifier_folder, Path(out))
-        classifier_folder = files["classifier"]
+        classifier_folder = _copy(classifier_folder, Path(out))
+        files = write_selected(
+            Path(out), index, decisions, manifest, format, {"classifier": classifier_folder}
+        )
     return Iteration(
         decisions, manifest, files, index.pool, tuple(one.facts for one in done), classifier_folder
     )
@@ -276,6 +296,17 @@ def _said(labels: Sequence[Labels]) -> dict[str, Any]:
         "unlabelled": dict(Counter(one for one in each if one not in (HARD, EASY))),
         "empty_answers": sum(one.empty for one in labels),
     }
+
+
+def _not_hard(chosen: Mapping[str, int]) -> list[str]:
+    others = {name: count for name, count in chosen.items() if not name.startswith(HARD)}
+    if not others:
+        return []
+    named = ", ".join(f"{count:,} {name}" for name, count in others.items())
+    return [
+        f"not all that was chosen is called hard ({named}): the budget is more than was found; "
+        "take fewer, or more rounds"
+    ]
 
 
 def _doubts(done: Sequence[Round]) -> list[str]:
@@ -310,11 +341,14 @@ def _plan(index: PoolIndex, rounds: Rounds, labeller: Labeller) -> IterationPlan
     settings = rounds.settings
     sample = rounds.held if len(rounds.held) else np.arange(min(64, len(rounds.ids)))
     turns = labeller.turns(sample)
-    questions = [Question.pair(one.history, one.response, one.response) for one in turns]
-    each = labeller.bench.estimate(questions)
+    # An answer as long as the pool's own, and another text, so that both orders are counted.
+    questions = [Question.pair(one.history, one.response, f"{one.response}.") for one in turns]
+    answerer = labeller.answers.answerer
+    each = labeller.bench.estimate(questions).usage
+    each = sum((answerer.estimate(one.history) for one in turns), each)
     most = len(rounds.held) + rounds.batch * settings.most_rounds
     scale = min(most, len(rounds.ids)) / max(len(questions), 1)
-    usage = Usage(*(round(value * scale) for value in vars(each.usage).values()))
+    usage = Usage(*(round(value * scale) for value in vars(each).values()))
     return IterationPlan(
         rows=len(index),
         candidates=len(rounds.ids),
@@ -328,10 +362,21 @@ def _plan(index: PoolIndex, rounds: Rounds, labeller: Labeller) -> IterationPlan
     )
 
 
+def _classifier_beside(out: Path) -> Path:
+    """Return where the classifier goes. Raises UsageError where that is something of another's."""
+    manifest = beside(out, "manifest")["manifest"]
+    place = manifest.with_name(manifest.name.removesuffix(".manifest.json") + ".classifier")
+    if place.exists() and not (place / "config.json").exists():
+        raise UsageError(
+            f"{place} is there and no classifier, and would be replaced; move it, or choose "
+            "another name for the output"
+        )
+    return place
+
+
 def _copy(folder: Path, out: Path) -> Path:
     """Publish the classifier beside the output, where the indicator `hardness` can read it."""
-    target = beside(out, "manifest")["manifest"]
-    place = target.with_name(target.name.removesuffix(".manifest.json") + ".classifier")
+    place = _classifier_beside(out)
     with publish_folder(place) as made:
         shutil.copytree(folder, made, dirs_exist_ok=True)
     return place

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from instructmine import formats
 from instructmine.contracts import Progress
 from instructmine.errors import UsageError
-from instructmine.files import publish
+from instructmine.files import check_place, publish
 from instructmine.results import Plan, Ranking, Selection
 from instructmine.rules.gates import read_gates
 from instructmine.rules.linear import LinearRule
@@ -136,7 +136,9 @@ def select(
     gates = (*how.gates, *asked)
     needed = tuple(dict.fromkeys((*how.columns, *(one.column for one in gates))))
 
-    index = index_pool(formats.open_pool(as_sources(pool), mapping=map), progress)
+    opened = formats.open_pool(as_sources(pool), mapping=map)
+    check_output(opened, out)
+    index = index_pool(opened, progress)
     measurements = plan(run, index, (*TOKENS, *needed, *indicators))
     warnings = check_recipes(how.rule, measurements, force=force)
     if dry_run:
@@ -255,15 +257,27 @@ def _mean(values: npt.NDArray[np.float64]) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
+def check_output(pool: formats.Pool, out: str | Path | None) -> None:
+    """Raise where the output cannot be written, or would replace a file of the pool."""
+    if out is not None:
+        check_place(out)
+        written = beside(Path(out), "decisions", "manifest", "rejected")
+        pool.refuse_replacing(Path(out), *written.values())
+
+
 def write_selected(
     out: Path,
     index: PoolIndex,
     decisions: pa.Table,
     manifest: dict[str, Any],
     output_format: str,
+    more: Mapping[str, Path] | None = None,
 ) -> dict[str, Path]:
-    """Write what stands beside the output, then the output; returns the paths."""
-    files = beside(out, "decisions", "manifest", "rejected")
+    """Write what stands beside the output, then the output; returns the paths.
+
+    more: what was written besides, for the manifest to name.
+    """
+    files = {**beside(out, "decisions", "manifest", "rejected"), **(more or {})}
     write_rejected(files["rejected"], index.rejected)
     with publish(files["decisions"]) as temporary:
         pq.write_table(decisions, temporary, compression="zstd")
