@@ -158,28 +158,60 @@ def plot_found(pool: str, curves: Mapping[tuple[str, str], np.ndarray]) -> None:
 
 def trained(pool: str, rows: Sequence[Row], prompts: Sequence[Row]) -> list[str]:
     """Losses after training on shares of the pool, against random and against the full pool."""
-    lines = [f"## {pool}: trained on the choice", ""]
+    lines = [f"## {pool}: trained on the choice", "",
+             "Loss in nats per token, means of seeds. Verdicts are corrected for the number of "
+             "comparisons, the intervals are not. Tokens: of the rows, mean of seeds.", "",
+             f"![trained](trained-{pool}.png)", ""]  # fmt: skip
     for one in unique(rows, "eval"):
+        whole = next(row for row in rows if row["eval"] == one and row["strategy"] == FULL)
         lines += [f"### {one}", "",
-                  "| rows | strategy | loss | to random | 95 % interval | verdict "
+                  f"The full pool, {whole['rows']:,.0f} rows of {whole['tokens']:,.0f} tokens: "
+                  f"{whole['loss']:.4f}.", "",
+                  "| rows | tokens | strategy | loss | to random | 95 % interval | verdict "
                   "| to the full pool | 95 % interval |",
-                  "|---|---|---|---|---|---|---|---|"]  # fmt: skip
+                  "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
         full = losses(prompts, one, FULL, None)
         for row in rows:
-            if row["eval"] != one:
-                continue
             strategy = row["strategy"]
+            if row["eval"] != one or strategy == FULL:
+                continue
             gap, low, high = (row[f"difference{end}"] for end in ("", "_low", "_high"))
-            cells = [f"{row['size']:,}", called(strategy), f"{row['loss']:.4f}"]
-            cells += [*between(gap, low, high), row["verdict"]]
-            if strategy == FULL:
-                cells += between(None, None, None)
-            else:
-                own = seeded_difference(losses(prompts, one, strategy, row["size"]), full)
-                cells += between(own.value, own.low, own.high)
+            cells = [f"{row['size']:,}", f"{row['tokens']:,.0f}", called(strategy)]
+            cells += [f"{row['loss']:.4f}", *between(gap, low, high), row["verdict"]]
+            own = seeded_difference(losses(prompts, one, strategy, row["size"]), full)
+            cells += between(own.value, own.low, own.high)
             lines.append("| " + " | ".join(cells) + " |")
         lines.append("")
+    plot_trained(pool, rows)
     return lines
+
+
+def plot_trained(pool: str, rows: Sequence[Row]) -> None:
+    """Loss by rows trained on, one panel per eval set; the full pool as a line. Bars: 95 %."""
+    evals = unique(rows, "eval")
+    strategies = [name for name in unique(rows, "strategy") if name != FULL]
+    figure, panels = plt.subplots(
+        1, len(evals), figsize=(3.6 * len(evals), 3.8), constrained_layout=True, squeeze=False
+    )
+    for axes, name in zip(panels[0], evals, strict=True):
+        for place, strategy in enumerate(strategies):
+            own = [row for row in rows if row["eval"] == name and row["strategy"] == strategy]
+            loss = np.array([row["loss"] for row in own])
+            ends = np.array([[row["loss_low"], row["loss_high"]] for row in own])
+            axes.errorbar(
+                [row["size"] * (1 + 0.02 * (place - 1)) for row in own], loss,
+                yerr=[loss - ends[:, 0], ends[:, 1] - loss],
+                color=f"C{place}", marker="o", capsize=2, label=called(strategy),
+            )  # fmt: skip
+        whole = next(row for row in rows if row["eval"] == name and row["strategy"] == FULL)
+        axes.axhline(whole["loss"], color="black", linestyle="--", label="full pool")
+        axes.set_xlabel("rows")
+        axes.set_title(f"{pool}: {name}", fontsize=10)
+    panels[0][0].set_ylabel("held-out loss (nats per token)")
+    lines, names = panels[0][0].get_legend_handles_labels()
+    figure.legend(lines, names, fontsize=8, loc="outside right upper")
+    figure.savefig(RESULTS / f"trained-{pool}.png", dpi=110)
+    plt.close(figure)
 
 
 def losses(prompts: Sequence[Row], name: str, strategy: str, size: int | None) -> np.ndarray:

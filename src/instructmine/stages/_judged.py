@@ -15,7 +15,7 @@ from instructmine.judging import Bench, Estimated
 from instructmine.pool import Message, Turn
 from instructmine.spending import CHARACTERS_PER_TOKEN
 from instructmine.stages._run import Run
-from instructmine.verdicts import Answer, PairVerdict, Prompt, Question, Verdict
+from instructmine.verdicts import Answer, PairVerdict, Prompt, Question, Usage, Verdict
 
 REFERENCES = "references"  # the opponent that the prompts file itself holds
 TYPICAL_ANSWER = 200  # tokens of an answer that is not there yet, for estimates
@@ -214,8 +214,14 @@ class Contest:
         return found
 
     def estimate(self) -> Estimated:
-        """Estimate what the judge would be asked, with typical answers where there are none."""
+        """Estimate what would be asked of servers, by typical answers where there are none."""
         known = dict(self._known())
+        waited = Usage()
+        for name, all_ in known.items():
+            missing = (p for p, said in enumerate(all_) for one in said if one is None)
+            each = self.answerers[name].estimate
+            waited = sum((each(self.prompts[p].history) for p in missing), waited)
+        answers = Estimated(0, 0, waited, self.bench.limits.cost(waited))
         if self.against == REFERENCES:
             known[REFERENCES] = [list(_stated(prompt)) for prompt in self.prompts]
         typical = "x" * (CHARACTERS_PER_TOKEN * TYPICAL_ANSWER)
@@ -237,7 +243,7 @@ class Contest:
             for name in (self.answerers if self.grade else ())
             for slot, own in zip(slots, sides[name], strict=True)
         ]
-        return self.bench.estimate(pairs) + self.bench.estimate(single, compare=False)
+        return answers + self.bench.estimate(pairs) + self.bench.estimate(single, compare=False)
 
 
 def _stated(prompt: Prompt) -> Conversation:
