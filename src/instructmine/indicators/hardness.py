@@ -11,7 +11,7 @@ import numpy as np
 from instructmine.contracts import Batch, Column, Context, Indicator, Scored, Scorer, execution
 from instructmine.errors import UsageError
 from instructmine.modelref import ModelRef
-from instructmine.models.spec import TRUNCATION, ModelSpec
+from instructmine.models.spec import ModelSpec
 
 if TYPE_CHECKING:
     from instructmine.models.classifier import Classifier
@@ -22,8 +22,8 @@ class Hardness(Indicator):
     """Probability that an instruction is hard: M(x) of IterSelectTune (arXiv 2410.13464).
 
     Hard is an instruction that the base model answers worse than the pool's own response, by a
-    judge; higher is held to be better to train on. The whole prompt is read, nothing of the
-    response.
+    judge; higher is held to be better to train on. The prompt is read, from its beginning as far
+    as the encoder allows (longer ones are counted), and nothing of the response.
 
     model: a sequence classifier of two classes, of which the second is hard; it knows one base
     model and one judge.
@@ -42,7 +42,7 @@ class Hardness(Indicator):
     def identity(self) -> dict[str, Any]:
         """The fields, with the token limit in force and the truncation rule."""
         limit = ModelSpec.read(self._model()).encoder_length(self.max_length)
-        return {**super().identity(), "max_length": limit, "truncation": TRUNCATION}
+        return {**super().identity(), "max_length": limit, "truncation": "prompt-right"}
 
     def _model(self) -> ModelRef:
         if self.model is None:
