@@ -44,6 +44,7 @@ def main() -> None:
             lines += trained(pool, pq.read_table(table).to_pylist(), prompts.to_pylist())
         else:
             lines += [f"Not recorded yet: {pool}-trained.", ""]
+    lines += repeated("mixture")
     (RESULTS / "report.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -161,29 +162,65 @@ def trained(pool: str, rows: Sequence[Row], prompts: Sequence[Row]) -> list[str]
     lines = [f"## {pool}: trained on the choice", "",
              "Loss in nats per token, means of seeds. Verdicts are corrected for the number of "
              "comparisons, the intervals are not. Tokens: of the rows, mean of seeds.", "",
-             f"![trained](trained-{pool}.png)", ""]  # fmt: skip
+             f"![trained](trained-{pool}.png)", "", *sources(rows)]  # fmt: skip
     for one in unique(rows, "eval"):
         whole = next(row for row in rows if row["eval"] == one and row["strategy"] == FULL)
         lines += [f"### {one}", "",
                   f"The full pool, {whole['rows']:,.0f} rows of {whole['tokens']:,.0f} tokens: "
-                  f"{whole['loss']:.4f}.", "",
-                  "| rows | tokens | strategy | loss | to random | 95 % interval | verdict "
-                  "| to the full pool | 95 % interval |",
-                  "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
-        full = losses(prompts, one, FULL, None)
-        for row in rows:
-            strategy = row["strategy"]
-            if row["eval"] != one or strategy == FULL:
-                continue
-            gap, low, high = (row[f"difference{end}"] for end in ("", "_low", "_high"))
-            cells = [f"{row['size']:,}", f"{row['tokens']:,.0f}", called(strategy)]
-            cells += [f"{row['loss']:.4f}", *between(gap, low, high), row["verdict"]]
-            own = seeded_difference(losses(prompts, one, strategy, row["size"]), full)
-            cells += between(own.value, own.low, own.high)
-            lines.append("| " + " | ".join(cells) + " |")
-        lines.append("")
+                  f"{whole['loss']:.4f}.", ""]  # fmt: skip
+        lines += beside_full([row for row in rows if row["eval"] == one], prompts, prompts)
     plot_trained(pool, rows)
     return lines
+
+
+def sources(rows: Sequence[Row]) -> list[str]:
+    """Shares of the sources in what each way of choosing took, at the largest size."""
+    names = [name for name in rows[0] if name.startswith("source:")]
+    if len(names) < 2:
+        return []
+    header = ["rows", "strategy", *(name.removeprefix("source:") for name in names)]
+    lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
+    for row in rows[-len(unique(rows, "strategy")) :]:
+        cells = [f"{row['rows']:,.0f}", called(row["strategy"])]
+        lines.append("| " + " | ".join([*cells, *(f"{row[name]:.0%}" for name in names)]) + " |")
+    return [*lines, ""]
+
+
+def repeated(pool: str) -> list[str]:
+    """A share of the pool several times over, against the full pool once."""
+    table, once = (RESULTS / f"{pool}-{name}.parquet" for name in ("repeated", "trained"))
+    if not table.exists() or not once.exists():
+        return [f"Not recorded yet: {pool}-repeated.", ""]
+    rows = pq.read_table(table).to_pylist()
+    prompts, full = (
+        pq.read_table(one.with_suffix(".prompts.parquet")).to_pylist() for one in (table, once)
+    )
+    lines = [f"## {pool}: a fifth, five times over", "",
+             "As many steps as the full pool takes once, which stands in the last two columns.",
+             ""]  # fmt: skip
+    for one in unique(rows, "eval"):
+        own = [row for row in rows if row["eval"] == one]
+        lines += [f"### {one}", "", *beside_full(own, prompts, full)]
+    return lines
+
+
+def beside_full(rows: Sequence[Row], prompts: Sequence[Row], full: Sequence[Row]) -> list[str]:
+    """One eval set's table: losses against random, and against the full pool."""
+    lines = ["| rows | tokens | strategy | loss | to random | 95 % interval | verdict "
+             "| to the full pool | 95 % interval |",
+             "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    for row in rows:
+        name, strategy = row["eval"], row["strategy"]
+        if strategy == FULL:
+            continue
+        gap, low, high = (row[f"difference{end}"] for end in ("", "_low", "_high"))
+        cells = [f"{row['size']:,}", f"{row['tokens']:,.0f}", called(strategy)]
+        cells += [f"{row['loss']:.4f}", *between(gap, low, high), row["verdict"]]
+        own = losses(prompts, name, strategy, row["size"])
+        found = seeded_difference(own, losses(full, name, FULL, None))
+        cells += between(found.value, found.low, found.high)
+        lines.append("| " + " | ".join(cells) + " |")
+    return [*lines, ""]
 
 
 def plot_trained(pool: str, rows: Sequence[Row]) -> None:

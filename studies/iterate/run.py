@@ -18,6 +18,7 @@ import itertools
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from kept import keep, restore  # noqa: E402
 ROUNDS = 5
 SEEDS = 3
 SHARES = (0.05, 0.10, 0.15, 0.20)
-SETTINGS = ("sft.epochs=1", "sft.batch_size=16", "sft.max_length=512")
+SETTINGS = ("sft.batch_size=16", "sft.max_length=512")
 BATCH = {"mixture": 0.015, "alpaca": 0.005}  # shares of the pool: about 250 rows of each
 DRAW = 10  # batches in the diverse subset
 ARMS: dict[str, dict[str, Any]] = {
@@ -63,10 +64,11 @@ def main() -> None:
     folder = options.scratch / "data"
     material.build_evidence(options.shared, folder)
     restore(STUDIES, options.scratch / "work")
-    for pool in ("mixture", "alpaca"):
-        for part, run in (("found", found), ("trained", trained)):
-            if not options.only or f"{pool}-{part}".startswith(tuple(options.only)):
-                print(f"── {pool}-{part}", flush=True)
+    for pool, parts in PARTS.items():
+        for run in parts:
+            name = f"{pool}-{run.__name__}"
+            if not options.only or name.startswith(tuple(options.only)):
+                print(f"── {name}", flush=True)
                 run(pool, folder, options)
 
 
@@ -90,6 +92,28 @@ def found(pool: str, folder: Path, options: argparse.Namespace) -> None:
 
 def trained(pool: str, folder: Path, options: argparse.Namespace) -> None:
     """Train on shares of the pool, chosen in three ways, and on all of it."""
+    compare(pool, folder, options, "trained", SHARES, ["rule", "full"], epochs=1)
+
+
+def repeated(pool: str, folder: Path, options: argparse.Namespace) -> None:
+    """Train on the largest share until as many steps are done as the full pool takes once."""
+    compare(pool, folder, options, "repeated", SHARES[-1:], ["rule"], epochs=round(1 / SHARES[-1]))
+
+
+PARTS = {"mixture": (found, trained, repeated), "alpaca": (found, trained)}
+
+
+def compare(
+    pool: str,
+    folder: Path,
+    options: argparse.Namespace,
+    name: str,
+    shares: Sequence[float],
+    strategies: Sequence[str],
+    *,
+    epochs: int,
+) -> None:
+    """Hold the hard set against random draws and other strategies; record it under a name."""
     chosen = options.scratch / f"{pool}-hard.jsonl"
     result = iterate(pool, folder, options, "reward", seed=0, fraction=SHARES[-1], out=chosen)
     rows = result.manifest["selection"]["pool_rows"]  # sizes that the size curve has too
@@ -97,18 +121,18 @@ def trained(pool: str, folder: Path, options: argparse.Namespace) -> None:
         compared = im.compare(
             material.pool(pool, folder),
             base_model="starter",
-            eval=[folder / f"{name}.jsonl" for name in material.EVALS],
-            size=[round(share * rows) for share in SHARES],
-            strategies=["rule", "full", str(chosen)],
+            eval=[folder / f"{one}.jsonl" for one in material.EVALS],
+            size=[round(share * rows) for share in shares],
+            strategies=[*strategies, str(chosen)],
             rule=options.rule,
             seeds=SEEDS,
-            set=SETTINGS,
+            set=(f"sft.epochs={epochs}", *SETTINGS),
             workdir=options.scratch / "work",
             workers=options.workers,
             threads=1,
             device="cpu",
             drop_overlap=True,
-            out=RESULTS / f"{pool}-trained.parquet",
+            out=RESULTS / f"{pool}-{name}.parquet",
         )
     finally:
         keep(options.scratch / "work", STUDIES)
