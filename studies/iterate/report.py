@@ -44,7 +44,7 @@ def main() -> None:
             lines += trained(pool, pq.read_table(table).to_pylist(), prompts.to_pylist())
         else:
             lines += [f"Not recorded yet: {pool}-trained.", ""]
-    lines += repeated("mixture")
+    lines += variants("mixture")
     (RESULTS / "report.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -186,18 +186,18 @@ def sources(rows: Sequence[Row]) -> list[str]:
     return [*lines, ""]
 
 
-def repeated(pool: str) -> list[str]:
-    """A share of the pool several times over, against the full pool once."""
-    table, once = (RESULTS / f"{pool}-{name}.parquet" for name in ("repeated", "trained"))
-    if not table.exists() or not once.exists():
-        return [f"Not recorded yet: {pool}-repeated.", ""]
+def variants(pool: str) -> list[str]:
+    """Hard sets that were asked for in other ways, against random and against the full pool."""
+    table, whole = (RESULTS / f"{pool}-{name}.parquet" for name in ("variants", "trained"))
+    if not table.exists() or not whole.exists():
+        return [f"Not recorded yet: {pool}-variants.", ""]
     rows = pq.read_table(table).to_pylist()
     prompts, full = (
-        pq.read_table(one.with_suffix(".prompts.parquet")).to_pylist() for one in (table, once)
+        pq.read_table(one.with_suffix(".prompts.parquet")).to_pylist() for one in (table, whole)
     )
-    lines = [f"## {pool}: a fifth, five times over", "",
-             "As many steps as the full pool takes once, which stands in the last two columns.",
-             ""]  # fmt: skip
+    lines = [f"## {pool}: other hard sets", "",
+             "clear: of the judge that calls clear wins only; gated: of rows with a reward above 0 "
+             "and an MTLD above 20.", "", *sources(rows)]  # fmt: skip
     for one in unique(rows, "eval"):
         own = [row for row in rows if row["eval"] == one]
         lines += [f"### {one}", "", *beside_full(own, prompts, full)]
@@ -265,7 +265,7 @@ def losses(prompts: Sequence[Row], name: str, strategy: str, size: int | None) -
 
 def called(strategy: str) -> str:
     """Return the name of a strategy; the choice of `iterate` comes as a file."""
-    return "hard" if strategy.endswith(".jsonl") else strategy
+    return Path(strategy).stem.split("-", 1)[1] if strategy.endswith(".jsonl") else strategy
 
 
 def between(gap: float | None, low: float | None, high: float | None) -> list[str]:

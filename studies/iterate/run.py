@@ -35,8 +35,9 @@ from kept import keep, restore  # noqa: E402
 ROUNDS = 5
 SEEDS = 3
 SHARES = (0.05, 0.10, 0.15, 0.20)
-SETTINGS = ("sft.batch_size=16", "sft.max_length=512")
+SETTINGS = ("sft.epochs=1", "sft.batch_size=16", "sft.max_length=512")
 BATCH = {"mixture": 0.015, "alpaca": 0.005}  # shares of the pool: about 250 rows of each
+GATES = ("reward>0", "mtld>20")  # those of the rule
 DRAW = 10  # batches in the diverse subset
 ARMS: dict[str, dict[str, Any]] = {
     **{f"alpha {alpha:g}": {"alpha": alpha} for alpha in (0.0, 0.5, 0.7, 0.9, 1.0)},
@@ -47,6 +48,12 @@ ARMS: dict[str, dict[str, Any]] = {
 JUDGES: dict[str, tuple[str, ...]] = {  # settings of the reward judge
     "reward": (),
     "reward, by 2": ("reward.margin=2",),  # wins where Bradley-Terry gives 88 %, else a tie
+}
+HARD_SETS: dict[str, dict[str, Any]] = {  # what is trained on
+    "hard": {"judge": "reward"},
+    "hard-clear": {"judge": "reward, by 2"},
+    "hard-gated": {"judge": "reward", "gate": GATES},
+    "hard-clear-gated": {"judge": "reward, by 2", "gate": GATES},
 }
 STRICT = ("alpha 0.9", "random batches")  # what the second judge is asked about
 
@@ -81,9 +88,8 @@ def found(pool: str, folder: Path, options: argparse.Namespace) -> None:
     for seed, (judge, name) in itertools.product(range(SEEDS), asked):
         if (judge, name, seed) in recorded:
             continue
-        result = iterate(
-            pool, folder, options, judge, seed=seed, fraction=BATCH[pool], **ARMS[name]
-        )
+        settings = {"judge": judge, "seed": seed, "fraction": BATCH[pool], **ARMS[name]}
+        result = iterate(pool, folder, options, **settings)
         for number, facts in enumerate(result.rounds):
             rows.append({"judge": judge, "arm": name, "seed": seed, "round": number, **facts})
         print(judge, name, seed, [facts["hard"] for facts in result.rounds], flush=True)
@@ -92,30 +98,32 @@ def found(pool: str, folder: Path, options: argparse.Namespace) -> None:
 
 def trained(pool: str, folder: Path, options: argparse.Namespace) -> None:
     """Train on shares of the pool, chosen in three ways, and on all of it."""
-    compare(pool, folder, options, "trained", SHARES, ["rule", "full"], epochs=1)
+    compare(pool, folder, options, "trained", SHARES, ["hard"], ["rule", "full"])
 
 
-def repeated(pool: str, folder: Path, options: argparse.Namespace) -> None:
-    """Train on the largest share until as many steps are done as the full pool takes once."""
-    compare(pool, folder, options, "repeated", SHARES[-1:], ["rule"], epochs=round(1 / SHARES[-1]))
+def variants(pool: str, folder: Path, options: argparse.Namespace) -> None:
+    """Train on the largest share by hard sets that were asked for in other ways."""
+    compare(pool, folder, options, "variants", SHARES[-1:], list(HARD_SETS), ["rule"])
 
 
-PARTS = {"mixture": (found, trained, repeated), "alpaca": (found, trained)}
+PARTS = {"mixture": (found, trained, variants), "alpaca": (found, trained)}
 
 
 def compare(
     pool: str,
     folder: Path,
     options: argparse.Namespace,
-    name: str,
+    part: str,
     shares: Sequence[float],
+    hard: Sequence[str],
     strategies: Sequence[str],
-    *,
-    epochs: int,
 ) -> None:
-    """Hold the hard set against random draws and other strategies; record it under a name."""
-    chosen = options.scratch / f"{pool}-hard.jsonl"
-    result = iterate(pool, folder, options, "reward", seed=0, fraction=SHARES[-1], out=chosen)
+    """Hold hard sets and other strategies against random draws."""
+    for name in hard:
+        out = options.scratch / f"{pool}-{name}.jsonl"
+        settings = {"seed": 0, "fraction": SHARES[-1], "out": out, **HARD_SETS[name]}
+        result = iterate(pool, folder, options, **settings)
+        strategies = [*strategies, str(out)]
     rows = result.manifest["selection"]["pool_rows"]  # sizes that the size curve has too
     try:
         compared = im.compare(
@@ -123,16 +131,16 @@ def compare(
             base_model="starter",
             eval=[folder / f"{one}.jsonl" for one in material.EVALS],
             size=[round(share * rows) for share in shares],
-            strategies=[*strategies, str(chosen)],
+            strategies=strategies,
             rule=options.rule,
             seeds=SEEDS,
-            set=(f"sft.epochs={epochs}", *SETTINGS),
+            set=SETTINGS,
             workdir=options.scratch / "work",
             workers=options.workers,
             threads=1,
             device="cpu",
             drop_overlap=True,
-            out=RESULTS / f"{pool}-{name}.parquet",
+            out=RESULTS / f"{pool}-{part}.parquet",
         )
     finally:
         keep(options.scratch / "work", STUDIES)
@@ -144,7 +152,7 @@ def iterate(
     pool: str,
     folder: Path,
     options: argparse.Namespace,
-    judge: str,
+    judge: str = "reward",
     **changed: Any,  # noqa: ANN401
 ) -> im.Iteration:
     """Run the rounds with the study's settings, some of them changed."""
