@@ -44,7 +44,7 @@ def main() -> None:
             lines += trained(pool, pq.read_table(table).to_pylist(), prompts.to_pylist())
         else:
             lines += [f"Not recorded yet: {pool}-trained.", ""]
-    lines += variants("mixture")
+        lines += variants(pool)
     (RESULTS / "report.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -197,7 +197,8 @@ def variants(pool: str) -> list[str]:
     )
     lines = [f"## {pool}: other hard sets", "",
              "clear: of the judge that calls clear wins only; gated: of rows with a reward above 0 "
-             "and an MTLD above 20.", "", *sources(rows)]  # fmt: skip
+             "and an MTLD above 20; random-gated: drawn from such rows.", "",
+             *sources(rows)]  # fmt: skip
     for one in unique(rows, "eval"):
         own = [row for row in rows if row["eval"] == one]
         lines += [f"### {one}", "", *beside_full(own, prompts, full)]

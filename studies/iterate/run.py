@@ -5,10 +5,11 @@
 First: hard instructions found per round, for several α (1: without similarity), without diversity,
 without iteration, and in random batches of the same number of judge calls; again with a judge that
 calls only clear wins. Then: the starter LM trained on 5, 10, 15 and 20 % of the pool by the hard
-set, at random and by the rule, beside the full pool. Stop it and run it again: it goes on after
-what `results/` holds (`--anew` drops what was found), answers, verdicts and rounds are kept in the
-scratch folder, and trainings as text in `studies/trained.parquet`. `--only mixture-found` does one
-part. `report.py` makes tables and plots of `results/`.
+set, at random and by the rule, beside the full pool; and on 20 % by hard sets that were asked for
+in other ways. Stop it and run it again: it goes on after what `results/` holds (`--anew` drops what
+was found), answers, verdicts and rounds are kept in the scratch folder, and trainings as text in
+`studies/trained.parquet`. `--only mixture-found` does one part. `report.py` makes tables and plots
+of `results/`.
 """
 
 from __future__ import annotations
@@ -55,6 +56,10 @@ HARD_SETS: dict[str, dict[str, Any]] = {  # what is trained on
     "hard-gated": {"judge": "reward", "gate": GATES},
     "hard-clear-gated": {"judge": "reward, by 2", "gate": GATES},
 }
+VARIANTS = {  # of each pool; of Alpaca the one that came out best on the mixture
+    "mixture": list(HARD_SETS),
+    "alpaca": ["hard-clear-gated"],
+}
 STRICT = ("alpha 0.9", "random batches")  # what the second judge is asked about
 
 
@@ -71,12 +76,11 @@ def main() -> None:
     folder = options.scratch / "data"
     material.build_evidence(options.shared, folder)
     restore(STUDIES, options.scratch / "work")
-    for pool, parts in PARTS.items():
-        for run in parts:
-            name = f"{pool}-{run.__name__}"
-            if not options.only or name.startswith(tuple(options.only)):
-                print(f"── {name}", flush=True)
-                run(pool, folder, options)
+    for pool, run in itertools.product(VARIANTS, (found, trained, variants)):
+        name = f"{pool}-{run.__name__}"
+        if not options.only or name.startswith(tuple(options.only)):
+            print(f"── {name}", flush=True)
+            run(pool, folder, options)
 
 
 def found(pool: str, folder: Path, options: argparse.Namespace) -> None:
@@ -103,10 +107,20 @@ def trained(pool: str, folder: Path, options: argparse.Namespace) -> None:
 
 def variants(pool: str, folder: Path, options: argparse.Namespace) -> None:
     """Train on the largest share by hard sets that were asked for in other ways."""
-    compare(pool, folder, options, "variants", SHARES[-1:], list(HARD_SETS), ["rule"])
-
-
-PARTS = {"mixture": (found, trained, variants), "alpaca": (found, trained)}
+    gated = options.scratch / f"{pool}-random-gated.jsonl"  # what the gates are worth alone
+    im.select(
+        material.pool(pool, folder),
+        selector="random",
+        gate=GATES,
+        fraction=SHARES[-1],
+        decontaminate=[folder / f"{name}.jsonl" for name in material.EVALS],
+        workdir=options.scratch / "work",
+        threads=1,
+        device="cpu",
+        out=gated,
+    )
+    strategies = ["rule", str(gated)]
+    compare(pool, folder, options, "variants", SHARES[-1:], VARIANTS[pool], strategies)
 
 
 def compare(
