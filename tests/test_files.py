@@ -13,6 +13,7 @@ from instructmine.errors import InstructmineError
 from instructmine.files import (
     check_place,
     publish,
+    publish_folder,
     publish_text,
     write_bytes,
     write_error,
@@ -52,9 +53,13 @@ def test_permissions_follow_the_umask(tmp_path: Path) -> None:
     old = os.umask(0o027)
     try:
         write_bytes(tmp_path / "a", b"x")
+        with publish_folder(tmp_path / "model") as folder:
+            (folder / "parts").mkdir()
+            (folder / "parts" / "weights").touch(mode=0o600)
     finally:
         os.umask(old)
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "model" / "parts" / "weights").stat().st_mode & 0o777 == 0o640
 
 
 def test_follows_a_symbolic_link(tmp_path: Path) -> None:

@@ -144,8 +144,10 @@ def publish_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         temporary.mkdir(parents=True)
         yield temporary
+        readable = temporary.stat().st_mode & 0o666  # as the umask has it; safetensors writes 600
         for file in temporary.rglob("*"):
             if file.is_file():
+                file.chmod(readable)
                 _sync(file)
         if target.exists():
             os.replace(target, old)

@@ -28,6 +28,8 @@ def test_a_converted_model_is_the_same_model(tiny, tmp_path):
     ours, theirs = (YesNoModel.load(ModelRef(str(f))).model.state_dict() for f in (out, tiny("t5")))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    modes = {path.stat().st_mode for path in (*out.glob("*.safetensors"), *folder.glob("*.bin"))}
+    assert len(modes) == 1  # whoever could read the one can read the other
 
 
 class Hostile:

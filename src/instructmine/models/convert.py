@@ -49,6 +49,7 @@ def convert(source: Path, out: Path) -> Path:
     tensors = {name: tensor.clone().contiguous() for name, tensor in weights.items()}
     with publish(out / "model.safetensors") as temporary:
         save_file(tensors, temporary, metadata={"format": "pt"})
+        temporary.chmod(shards[0].stat().st_mode & 0o666 | 0o600)  # safetensors writes 600
     return out
 
 
