@@ -40,7 +40,7 @@ def _bars() -> Iterator[Progress]:
     class Rate(TextColumn):
         def render(self, task: Task) -> Text:
             speed = task.finished_speed or task.speed
-            return Text(f"{speed:,.1f}/s" if speed else "", style="dim")
+            return Text(_rate(speed) if speed else "", style="dim")
 
     tasks: dict[str, TaskID] = {}
     display = RichProgress(
@@ -64,6 +64,11 @@ def _bars() -> Iterator[Progress]:
         yield report
 
 
+def _rate(speed: float) -> str:
+    """Write a speed; of rounds and trainings, which take minutes, two digits that count."""
+    return f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.2g}/s"
+
+
 class _PlainLines:
     """One line per thing at its end, and every few seconds while it lasts."""
 
@@ -83,7 +88,7 @@ class _PlainLines:
         rate = done / seconds if seconds > 0 else 0.0
         left = f", {(total - done) / rate:.0f} s left" if total > done and rate else ""
         of = f"/{total:,}" if total else ""
-        sys.stderr.write(f"{what}: {done:,}{of}, {seconds:.1f} s, {rate:,.0f}/s{left}\n")
+        sys.stderr.write(f"{what}: {done:,}{of}, {seconds:.1f} s, {_rate(rate)}{left}\n")
         sys.stderr.flush()
         if ended:  # the same thing may be done again, for a target file
             del self.started[what], self.last[what]
