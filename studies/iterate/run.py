@@ -166,7 +166,7 @@ def iterate(
     pool: str,
     folder: Path,
     options: argparse.Namespace,
-    judge: str = "reward",
+    judge: str,
     **changed: Any,  # noqa: ANN401
 ) -> im.Iteration:
     """Run the rounds with the study's settings, some of them changed."""
